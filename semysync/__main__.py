@@ -1,0 +1,5 @@
+"""Let `python -m semysync` do what `semysync` does."""
+
+from semysync.cli import main
+
+main()

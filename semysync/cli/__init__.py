@@ -1,0 +1,46 @@
+"""
+The commands: read the configuration, put the parts together, print what came of it.
+
+Each file holds a family of them. What is slow to import is imported where it is used, so that
+`--help` and the commands that only read are quick.
+"""
+
+import sys
+from typing import Any
+
+import click
+
+from semysync import __version__
+from semysync.cli.demo import demo
+from semysync.cli.pulling import run, sync
+from semysync.cli.reading import devices, messages, status
+from semysync.cli.sandbox import sandbox
+from semysync.errors import SemysyncError
+
+
+class Program(click.Group):
+    """A group of commands that ends with our errors' exit codes, in the order they are added."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  click's signature
+        return list(self.commands)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except SemysyncError as exc:
+            click.echo(f"semysync: {exc}", err=True)
+            sys.exit(exc.exit_code)
+
+
+@click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, package_name="semysync")
+def main() -> None:
+    """
+    Keep a SQLite mirror of a SemySMS account.
+
+    Try it without an account: `semysync demo`.
+    """
+
+
+for command in (demo, run, sync, messages, devices, status, sandbox):
+    main.add_command(command)

@@ -1,0 +1,228 @@
+"""`messages`, `devices` and `status`: what is in the mirror, without asking the service."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from sqlite3 import Connection
+from typing import Any
+
+import click
+
+from semysync.cli.common import (
+    config_option,
+    database_option,
+    json_option,
+    one_line,
+    print_json,
+    print_table,
+    reader_path,
+)
+from semysync.mirror.file import explained, open_reader
+
+LATE_S = 300  # a box that was not read to its end for so long is late
+
+MESSAGES = """
+select at, direction, contact, text, status, device, channel, phone, id
+  from messages
+ where (:contact is null or contact = :contact)
+   and (:device is null or device = :device)
+   and (:direction is null or direction = :direction)
+ order by at desc, id desc
+ limit :limit
+"""
+
+DEVICES = """
+select id, name, label, channel, battery, service_on, use_for_sending, archived, last_active_at,
+       missing_since
+  from devices
+ order by archived, last_active_at desc, id
+"""
+
+BOXES = """
+select 'inbox' as box, (select count(*) from inbox) as messages,
+       max(last_id) as mark, min(looked_at) as looked_at, min(loaded_at is not null) as loaded
+  from marks where box = 'inbox'
+union all
+select 'sent', (select count(*) from sent),
+       max(last_id), min(looked_at), min(loaded_at is not null)
+  from marks where box = 'sent'
+"""
+
+LAST_PASSES = """
+select kind, finished_at, error
+  from passes
+ where id in (select max(id) from passes group by kind)
+"""
+
+
+@click.command()
+@config_option
+@database_option
+@json_option
+@click.option("-n", "--limit", type=click.IntRange(min=1), default=20, show_default=True)
+@click.option("--contact", help="Only messages from and to this number, as the mirror has it.")
+@click.option("--device", type=int, help="Only messages of this device's id.")
+@click.option("--direction", type=click.Choice(["in", "out"]), help="Received, or sent.")
+def messages(
+    config: Path | None,
+    database: Path | None,
+    as_json: bool,
+    limit: int,
+    contact: str | None,
+    device: int | None,
+    direction: str | None,
+) -> None:
+    r"""
+    Show the newest messages, both directions, the latest last.
+
+    \b
+    Example:
+      semysync messages -n 50 --contact +79201234567
+    """
+    wanted = {"limit": limit, "contact": contact, "device": device, "direction": direction}
+    with reading(config, database) as conn:
+        rows = conn.execute(MESSAGES, wanted).fetchall()[::-1]
+    if as_json:
+        print_json([dict(row) for row in rows])
+        return
+    if not rows:
+        click.echo("No messages.")
+        return
+    print_table(
+        ["time", "", "contact", "status", "text"],
+        [
+            (
+                short_time(row["at"]),
+                "<" if row["direction"] == "in" else ">",
+                one_line(row["contact"]),
+                "" if row["direction"] == "in" else row["status"],
+                one_line(row["text"]),
+            )
+            for row in rows
+        ],
+    )
+
+
+@click.command()
+@config_option
+@database_option
+@json_option
+def devices(config: Path | None, database: Path | None, as_json: bool) -> None:
+    """Show the phones of the account, as they were when last asked."""
+    with reading(config, database) as conn:
+        rows = conn.execute(DEVICES).fetchall()
+    if as_json:
+        print_json([dict(row) for row in rows])
+        return
+    if not rows:
+        click.echo("No devices.")
+        return
+    print_table(
+        ["id", "name", "channel", "battery", "service", "sends", "last active", "note"],
+        [
+            (
+                row["id"],
+                one_line(row["label"] or row["name"]),
+                row["channel"],
+                "" if row["battery"] is None else f"{row['battery']} %",
+                on_or_off(row["service_on"]),
+                on_or_off(row["use_for_sending"]),
+                short_time(row["last_active_at"]),
+                note_on(row["archived"], row["missing_since"]),
+            )
+            for row in rows
+        ],
+    )
+
+
+@click.command()
+@config_option
+@database_option
+@json_option
+def status(config: Path | None, database: Path | None, as_json: bool) -> None:
+    """
+    Show how the mirror is: how much it holds and how old it is.
+
+    Ends with 1 where it is late or failing, for scripts that watch it.
+    """
+    with reading(config, database) as conn:
+        boxes = [dict(row) for row in conn.execute(BOXES)]
+        phones = conn.execute("select count(*) from devices where not archived").fetchone()[0]
+        passes = [dict(row) for row in conn.execute(LAST_PASSES)]
+        path = conn.execute("select file from pragma_database_list").fetchone()[0]
+    errors = [f"{row['error']}" for row in passes if row["error"]]
+    for box in boxes:
+        box["loaded"] = bool(box["loaded"])
+        box["lag_s"] = seconds_since(box["looked_at"])
+    verdict = verdict_on(boxes, errors)
+    if as_json:
+        facts = {"verdict": verdict, "mirror": path, "boxes": boxes, "devices": phones}
+        print_json(facts | {"errors": errors})
+    else:
+        click.echo(f"verdict  {verdict}")
+        for box in boxes:
+            loading = "" if box["loaded"] else ", first load not complete"
+            age = "never" if box["lag_s"] is None else f"{rough_age(box['lag_s'])} ago"
+            click.echo(
+                f"{box['box']:<8} {box['messages']:,} messages, complete as of {age}{loading}"
+            )
+        click.echo(f"devices  {phones:,}")
+        for error in errors:
+            click.echo(f"error    {error}")
+        click.echo(f"mirror   {path}")
+    sys.exit(0 if verdict == "ok" else 1)
+
+
+@contextmanager
+def reading(config: Path | None, database: Path | None) -> Iterator[Connection]:
+    """Open the mirror for the time of a query, and put into words what goes wrong with it."""
+    path = reader_path(config, database)
+    conn = open_reader(path)
+    try:
+        with explained(path):
+            yield conn
+    finally:
+        conn.close()
+
+
+def verdict_on(boxes: list[dict[str, Any]], errors: list[str]) -> str:
+    """Return `failing` after a failed pass, `late` where a box was not read lately, else `ok`."""
+    if errors:
+        return "failing"
+    late = any(not box["loaded"] or box["lag_s"] is None or box["lag_s"] > LATE_S for box in boxes)
+    return "late" if late else "ok"
+
+
+def seconds_since(text: str | None) -> int | None:
+    """Return whole seconds since a time in the mirror, never below 0."""
+    if text is None:
+        return None
+    return max(0, int((datetime.now(UTC) - datetime.fromisoformat(text)).total_seconds()))
+
+
+def rough_age(seconds: int) -> str:
+    """Say an age in the unit that fits."""
+    for unit, length in (("day", 86_400), ("hour", 3_600), ("minute", 60)):
+        if seconds >= length:
+            count = seconds // length
+            return f"{count:,} {unit}{'s' if count > 1 else ''}"
+    return f"{seconds} s"
+
+
+def short_time(text: str | None) -> str:
+    """Show a time in the mirror to the second, without the letters."""
+    return text[:19].replace("T", " ") if text else ""
+
+
+def on_or_off(flag: int | None) -> str:
+    """Say a flag; nothing where it is unknown."""
+    return {0: "off", 1: "on"}.get(flag, "") if flag is not None else ""
+
+
+def note_on(archived: int, missing_since: str | None) -> str:
+    """Say what is special about a device."""
+    if missing_since:
+        return f"gone since {short_time(missing_since)}"
+    return "archived" if archived else ""

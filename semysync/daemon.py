@@ -1,0 +1,122 @@
+"""
+When passes run, and how they stop.
+
+`run` starts a scheduler with one worker, so that one question is asked at a time, and waits for a
+signal; there is no handler and so no race. A pass opens the mirror for itself, since a connection
+belongs to the thread that opened it. Whatever goes wrong in a pass is logged, and the next one
+comes at its time.
+"""
+
+import signal
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from threading import Event
+
+import structlog
+from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.schedulers.background import BackgroundScheduler
+
+from semysync import __version__
+from semysync.config import Config
+from semysync.errors import SemysyncError
+from semysync.mirror.lock import Lock, Right
+from semysync.mirror.store import Store
+from semysync.model import Box
+from semysync.passes.look import FEW
+from semysync.passes.pull import Progress, Puller
+from semysync.passes.sync import Outcome, Sync
+from semysync.service.client import Client
+
+log = structlog.get_logger("semysync")
+
+STOPPING = {signal.SIGTERM, signal.SIGINT}
+
+
+class Stopped(Exception):
+    """The daemon is to end: a pull is cut off between two answers, where nothing is lost."""
+
+
+class Daemon:
+    """The passes of one account, each run by the scheduler's only worker."""
+
+    def __init__(self, config: Config, mirror: Path, client: Client) -> None:
+        self._config = config
+        self._mirror = mirror
+        self._client = client
+        self._stopping = Event()
+        self._largest = FEW
+
+    def start(self) -> BackgroundScheduler:
+        """Schedule every pass, all due at once; return the running scheduler."""
+        scheduler = BackgroundScheduler(
+            timezone=UTC,
+            executors={"default": ThreadPoolExecutor(max_workers=1)},
+            job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
+        )
+        pull = self._config.pull
+        for name, every_s, step in (
+            ("devices", pull.devices_s, Sync.devices),
+            ("inbox", pull.inbox_s, lambda sync: sync.box(Box.INBOX)),
+            ("sent", pull.sent_s, lambda sync: sync.box(Box.SENT)),
+        ):
+            scheduler.add_job(
+                self._tick,
+                "interval",
+                args=(name, step),
+                seconds=every_s,
+                id=name,
+                next_run_time=datetime.now(UTC),
+            )
+        scheduler.start()
+        return scheduler
+
+    def stop(self, scheduler: BackgroundScheduler) -> None:
+        """Let the running pass come to its next answer, then end."""
+        self._stopping.set()
+        scheduler.shutdown(wait=True)
+
+    def _tick(self, name: str, step: Callable[[Sync], Outcome]) -> None:
+        try:
+            with Store.open(self._mirror) as store:
+                puller = Puller(
+                    account=self._client,
+                    mirror=store,
+                    history=self._config.pull.history,
+                    lookback=timedelta(seconds=self._config.pull.lookback_s),
+                    watch=self._watch,
+                    largest=self._largest,
+                )
+                by_device = self._config.pull.scope != "account"
+                step(Sync(self._client, store, puller, by_device=by_device))
+                self._largest = puller.largest
+        except Stopped:
+            log.info("pass.stopped", kind=name)
+        except SemysyncError as exc:
+            log.error("pass.failed", kind=name, error=str(exc))  # noqa: TRY400  it is a sentence
+        except Exception:
+            log.exception("pass.broke", kind=name)
+
+    def _watch(self, _progress: Progress) -> None:
+        if self._stopping.is_set():
+            raise Stopped
+
+
+def run(config: Config, mirror: Path, client: Client) -> None:
+    """
+    Keep the mirror up to date until SIGTERM or SIGINT.
+
+    Raises `MirrorBusy` where another daemon works on the file, `MirrorUnusable` where it can't be
+    used.
+    """
+    # Blocked before any thread starts, so that every thread leaves them to `sigwait`.
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
+    with Lock(mirror, Right.SENDER):
+        Store.migrate(mirror).close()
+        daemon = Daemon(config, mirror, client)
+        scheduler = daemon.start()
+        log.info("daemon.started", mirror=str(mirror), version=__version__)
+        number = signal.sigwait(STOPPING)
+        log.info("daemon.stopping", signal=signal.Signals(number).name)
+        daemon.stop(scheduler)
+        log.info("daemon.stopped")

@@ -1,0 +1,61 @@
+"""
+The locks of a mirror: one daemon a file, one purge a file.
+
+Each is a `flock` on a file of its own beside the mirror, which the system releases when the holder
+ends, however it ends. The holder writes its process number into it for others to read.
+"""
+
+import fcntl
+import os
+from contextlib import AbstractContextManager
+from enum import StrEnum
+from pathlib import Path
+from types import TracebackType
+
+from semysync.errors import MirrorBusy, MirrorUnusable
+
+
+class Right(StrEnum):
+    """What a lock gives: to send and to migrate, or to purge."""
+
+    SENDER = "sender"
+    PURGE = "purge"
+
+
+class Lock(AbstractContextManager["Lock"]):
+    """A right over a mirror, held until it is closed. Raises `MirrorBusy` where another holds it."""
+
+    def __init__(self, mirror: Path, right: Right) -> None:
+        path = mirror.with_name(f"{mirror.name}-{right}.lock")
+        try:
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, file_mode(mirror))
+        except OSError as exc:
+            raise MirrorUnusable(f"cannot open {path}: {exc.strerror}") from None
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(self._file, 20, 0).decode("ascii", "replace").strip()
+            os.close(self._file)
+            raise MirrorBusy(
+                f"process {holder or '(unknown)'} is already at work on {mirror}: "
+                "stop it first, or let it do the work"
+            ) from None
+        os.truncate(self._file, 0)
+        os.pwrite(self._file, f"{os.getpid()}\n".encode(), 0)
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the right back."""
+        os.close(self._file)
+
+
+def file_mode(mirror: Path) -> int:
+    """Return the mode for files of a mirror: open to the group where their folder is."""
+    return 0o660 if mirror.parent.stat().st_mode & 0o020 else 0o600

@@ -1,0 +1,118 @@
+"""
+The values that the parts hand to each other: frozen, without I/O, in the words of the contract.
+
+A `printed` time is what one of the service's clocks showed, in one form (`2026-11-23T09:41:13.657724`),
+without a zone: the service never says which. `extra` is everything that a row held beyond its
+columns, and every value that could not be understood, under the service's own names.
+"""
+
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+
+class Box(StrEnum):
+    """Where the account keeps a message. Their ids are two spaces (likely)."""
+
+    INBOX = "inbox"
+    SENT = "sent"
+
+
+class Received(msgspec.Struct, frozen=True, kw_only=True):
+    """A message that a phone has received, in the box `inbox`."""
+
+    id: int
+    device_id: int | None
+    phone: str | None
+    text: str | None
+    channel: str
+    received_at: str | None  #: printed by the phone's clock (likely), which may be wrong
+    extra: dict[str, Any] | None = None
+
+
+class Sent(msgspec.Struct, frozen=True, kw_only=True):
+    """A message that the account has sent, from any client. Flags are 0, 1 or not shown (None)."""
+
+    id: int
+    device_id: int | None
+    phone: str | None
+    text: str | None
+    channel: str
+    is_send_to_phone: int | None
+    is_send: int | None
+    is_delivered: int | None
+    is_cancel: int | None
+    is_error: int | None
+    is_error_send: int | None
+    is_out: int | None
+    created_at: str | None  #: printed by the service's clock (likely)
+    handed_at: str | None  #: printed by the service's clock (likely)
+    sent_at: str | None  #: printed by the phone's clock (likely)
+    delivered_at: str | None  #: printed by the phone's clock (likely)
+    cancelled_at: str | None  #: which clock is unknown
+    failed_at: str | None  #: which clock is unknown; the service has one date for both failures
+    extra: dict[str, Any] | None = None
+
+
+Message = Received | Sent
+
+
+class Illegible(msgspec.Struct, frozen=True):
+    """A row that cannot be a message or a device, most of all one without an id; kept whole."""
+
+    reason: str
+    row: str  #: the row as JSON text
+    id: int | None = None  #: where it has one that belongs to another message
+
+
+class Device(msgspec.Struct, frozen=True, kw_only=True):
+    """A phone's row at the service. One handset can be three: SMS, WhatsApp, WhatsApp Business."""
+
+    id: int
+    name: str | None
+    label: str | None
+    channel: str
+    manufacturer: str | None
+    android_version: str | None
+    app_version: str | None
+    battery: int | None  #: per cent
+    service_on: int | None
+    use_for_sending: int | None
+    reports_on: int | None
+    archived: int
+    speed: int | None
+    limit_phone: int | None
+    limit_use: int | None
+    limit_at: str | None
+    limit_period: str | None
+    last_active_at: str | None  #: printed by the service's clock (likely)
+    extra: dict[str, Any] | None = None
+
+
+class Account(msgspec.Struct, frozen=True, kw_only=True):
+    """The plan of the account. Names and types are documented, meanings likely."""
+
+    user_id: int | None
+    paid: int | None
+    plan_ends_at: str | None
+    messages_left: int | None
+    plan_type: int | None
+    extra: dict[str, Any] | None = None
+
+
+class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
+    """One message to be sent. `reference` comes back beside the new id where a batch is asked for."""
+
+    device: str  #: a device id, several joined by commas, or `active`
+    phone: str
+    text: str
+    priority: int | None = None
+    reference: str | None = None
+
+
+class Accepted(msgspec.Struct, frozen=True):
+    """The service's word that it took a message. `device_id` is often not said."""
+
+    id: int
+    device_id: int | None

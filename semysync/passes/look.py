@@ -1,0 +1,206 @@
+"""
+Decide what to ask of a box, and when the answers are all there is. Nothing here does any I/O.
+
+A *look* reads every row above its start, up to the newest. How the service cuts its answers is
+unknown: whether the ends of a range belong to it, in which order the rows come, whether there is a
+cap and which end it keeps, even whether `end_id` is honoured. So a look counts as read only what
+answers prove, and takes for granted no more than this:
+
+* between the lowest and the highest id of one answer no row is missing: a cap keeps the oldest
+  rows of what was asked, or the newest, but none at random;
+* a cap is not below `FEW` rows.
+
+Each question starts just below a row that is in hand, so that this row comes back whether or not
+the start belongs to the range. An answer that holds such a row *joins*: what is in hand now reaches
+to the answer's highest id. One that does not join is an *island*, and the gap below it is asked for
+next. An answer without any row of the gap proves that the gap is empty, since the few rows around
+it that may come along cannot fill a cap. At the top, the answer to a question without an end is
+known to be all when it shows nothing new above; or when it reaches the newest row that was known
+before and is smaller than the largest answer seen, so that no cap can have cut it.
+
+Where rows from above `end_id` come back, it is ignored. A gap that can't be closed by ids then is
+closed by windows of dates, halved until each answer is smaller than the largest one seen.
+"""
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from semysync.errors import Unbounded
+from semysync.service.questions import Dates, Range
+
+FEW = 5  #: rows; a smaller cap on answers is not to be expected
+TARGET = 10_000  #: rows that an answer should have while a history is loaded
+FIRST_WIDTH = 2**24  #: ids; live counters stand above 10**8 (observed), shared by all customers
+WIDEST = 2**40  #: ids; from here on the question has no end at all
+STEP = 8  #: a window grows and shrinks by this factor at most
+
+ALL_DATES = Dates(datetime(1970, 1, 1), datetime(2100, 1, 1))  # noqa: DTZ001  the service has none
+OVERLAP = timedelta(minutes=1)  #: halves of a window share this much: the ends may not belong to it
+SAME_ANSWERS = 6  #: so many equal answers to different windows of dates: they are ignored, too
+
+UNPROVEN = (
+    "the service ignores the bounds of questions, and its answers do not show whether they are all "
+    "there is; what it has shown is kept, and it will be asked again"
+)
+
+
+@dataclass(slots=True)
+class Look:
+    """
+    One reading of a box: put `ask()` to the service, hand the ids to `learn()`, until it is `done`.
+
+    `start` is an id up to which everything counts as in hand. `newest_known` is the highest id in
+    the mirror, or known to be in the account. `width` is how many ids to ask for at a time, None
+    for all of them at once; `largest` the size of the largest answer seen so far.
+    """
+
+    start: int
+    newest_known: int = 0
+    width: int | None = None
+    largest: int = FEW
+    done: bool = False
+    #: the highest row that is surely in hand together with all below it: the mark
+    mark: int = field(init=False)
+    #: no row between the mark and this id exists
+    reach: int = field(init=False)
+    _island: tuple[int, int] | None = None
+    _windows: list[Dates] = field(default_factory=list)
+    _target: int = TARGET
+    _fitted: bool = False  # the width follows from how dense the rows are
+    _end_ignored: bool = False
+    _highest: int = 0
+    _same: int = 0
+    _last_answer: tuple[int, int, int] = (0, 0, 0)
+
+    def __post_init__(self) -> None:
+        self.mark = self.reach = self.start
+
+    def ask(self) -> Range:
+        """Return the next question."""
+        start = max(1, self.mark - 1)
+        if self._windows:
+            return Range(start, dates=self._windows[-1])
+        if self._island:
+            return Range(start, self._island[0])
+        if self.width is None or self._end_ignored:
+            return Range(start)
+        return Range(start, self.reach + self.width)
+
+    def learn(self, asked: Range, ids: Sequence[int], *, more: bool = False) -> None:
+        """
+        Take in the ids of an answer, ascending; `more`: the service speaks of further rows.
+
+        Raises `Unbounded` where the service's answers can never prove anything.
+        """
+        could_be_cut = more or len(ids) >= self.largest
+        self.largest = max(self.largest, len(ids))
+        if ids:
+            self._highest = max(self._highest, ids[-1])
+            self._end_ignored |= asked.end is not None and ids[-1] > asked.end
+        if asked.dates:
+            self._learn_window(asked.dates, ids, could_be_cut=could_be_cut)
+            return
+        self._fit_width(ids)
+        above = ids[bisect_right(ids, self.reach) :]
+        if not above:
+            self._learn_nothing(asked, ids, could_be_cut=could_be_cut)
+        elif ids[0] <= self.reach:
+            self._join(above[-1])
+            reached = self._island is None and self.mark >= self.newest_known
+            self.done = asked.end is None and reached and not could_be_cut
+        else:
+            self._set_apart(asked, above)
+
+    def ask_for_less(self, asked: Range) -> bool:
+        """Make the next question smaller than `asked`, which got no answer; False if it can't be."""
+        if self._fitted:
+            self._target = max(100, self._target // 2)
+        if asked.dates:
+            return self._halve(asked.dates)
+        if asked.end is None and self._end_ignored:
+            self._windows = [ALL_DATES]
+            return True
+        span = asked.end - self.reach if asked.end else FIRST_WIDTH * STEP
+        self._island, self.width, self._fitted = None, span // STEP, False
+        if self.width:
+            return True
+        # However few ids are asked for, it is too much: then the end is ignored.
+        self._end_ignored, self._windows = True, [ALL_DATES]
+        return True
+
+    def _learn_nothing(self, asked: Range, ids: Sequence[int], *, could_be_cut: bool) -> None:
+        """Nothing new: the gap, the window or all that was left to ask for is empty."""
+        start_ignored = bool(ids) and ids[0] < asked.start
+        if start_ignored and could_be_cut and ids[-1] < max(self.mark, self.newest_known):
+            raise Unbounded(UNPROVEN)  # older rows than asked for may have filled a cap
+        if asked.end is None:
+            self.done = True
+        elif self._island:
+            self._join(self._island[1])
+        else:
+            self.reach = asked.end - 1
+            wider = (self.width or 1) * STEP
+            past_all = self.reach >= self.newest_known and self.mark > self.start
+            self.width = None if past_all or wider > WIDEST else wider
+            self._fitted = False
+
+    def _join(self, highest: int) -> None:
+        """All up to `highest` is in hand, and the island as well if that touches it."""
+        if self._island and highest >= self._island[0]:
+            highest = max(highest, self._island[1])
+            self._island = None
+        self.mark = self.reach = highest
+
+    def _set_apart(self, asked: Range, above: Sequence[int]) -> None:
+        """Keep an answer that does not join, unless it shows that nothing is left to join over."""
+        low, high = above[0], above[-1]
+        if self._island is None:
+            self._island = low, high
+        elif low < self._island[0]:
+            touches = high >= self._island[0]
+            self._island = low, max(high, self._island[1]) if touches else high
+            if self.width is not None and low - self.reach > 2 * self.width:
+                self._island = None  # a long way down: better from below, where the mark moves
+        elif asked.end is not None and high > asked.end:
+            self._windows = [ALL_DATES]
+            return
+        else:
+            self._join(self._island[1])
+        if self._island and self._island[0] == self.reach + 1:
+            self._join(self._island[1])
+
+    def _fit_width(self, ids: Sequence[int]) -> None:
+        """Ask for as many ids next time as should hold the rows aimed at."""
+        if self.width is None or len(ids) < 2:
+            return
+        ids_per_row = (ids[-1] - ids[0]) / (len(ids) - 1)
+        self.width = max(1, min(int(ids_per_row * self._target), self.width * STEP))
+        self._fitted = True
+
+    def _learn_window(self, dates: Dates, ids: Sequence[int], *, could_be_cut: bool) -> None:
+        answer = (len(ids), ids[0], ids[-1]) if ids else (0, 0, 0)
+        self._same = self._same + 1 if could_be_cut and answer == self._last_answer else 0
+        self._last_answer = answer
+        if not could_be_cut:
+            self._windows.pop()
+        elif self._same >= SAME_ANSWERS or not self._halve(dates):
+            raise Unbounded(UNPROVEN)
+        if not self._windows:
+            highest = self._island[1] if self._island else self._highest
+            self._island = None
+            if highest > self.reach:
+                self._join(highest)
+
+    def _halve(self, dates: Dates) -> bool:
+        """Put two halves, the earlier first, in the place of a window that is too wide."""
+        half = (dates.end - dates.start) / 2
+        if half <= 2 * OVERLAP:
+            return False
+        middle = dates.start + half
+        self._windows[-1:] = [
+            Dates(middle - OVERLAP, dates.end),
+            Dates(dates.start, middle + OVERLAP),
+        ]
+        return True

@@ -1,0 +1,288 @@
+"""
+Bring one box of the mirror up to the account, for one device or for the account as a whole.
+
+`pull` is the loop: ask what the look says, store what comes, move the mark with it. What to ask and
+when it is enough is decided in `look`; where a look starts, in `start_of`; where a history starts,
+by questions by date.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Literal, Protocol
+
+import msgspec
+
+from semysync.errors import TooLarge, Unreadable
+from semysync.mirror.store import Mark, Saved
+from semysync.mirror.times import from_utc_text, utc_text
+from semysync.model import Box, Illegible, Message
+from semysync.passes.look import FEW, FIRST_WIDTH, Look
+from semysync.service.questions import Dates, Range
+
+SLICE = 2_000  #: rows a transaction
+MOST_LOOKED_BACK = 1_000  #: rows, in all pulls but one in each `lookback_s`
+SMALLER_TRIES = 3  #: how often in a row a window is made smaller before the pass gives up
+ZONES = timedelta(days=2)  #: a printed time and ours differ by less, whatever the zone
+
+History = Literal["all", "none"] | date
+
+
+class Answer(Protocol):
+    """The rows of an answer; `more` where the service speaks of further ones."""
+
+    more: bool
+
+    def __iter__(self) -> Iterator[Message | Illegible]: ...
+
+
+class Account(Protocol):
+    """The side that is read: the client, in real life."""
+
+    def messages(self, box: Box, which: Range | Dates, device_id: int | None) -> Answer: ...
+
+
+class Mirror(Protocol):
+    """The side that is written: the store, in real life."""
+
+    def mark(self, box: Box, device_id: int) -> Mark: ...
+    def save_mark(self, box: Box, device_id: int, mark: Mark) -> None: ...
+    def newest(self, box: Box, device_id: int, skip: int = 0) -> int: ...
+    def save(
+        self,
+        box: Box,
+        rows: list[Message | Illegible],
+        *,
+        now: datetime,
+        mark: tuple[int, Mark] | None = None,
+    ) -> Saved: ...
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far a pull has come; `share` of a first load, as far as ids tell."""
+
+    box: Box
+    device_id: int
+    added: int = 0
+    changed: int = 0
+    illegible: int = 0
+    share: float = 0.0
+
+    def add(self, saved: Saved) -> None:
+        self.added += saved.added
+        self.changed += saved.changed
+        self.illegible += saved.illegible
+
+
+@dataclass(slots=True, kw_only=True)
+class Puller:
+    """
+    Pulls boxes from an account into a mirror.
+
+    It remembers how large answers were, which tells a cut answer from a whole one; keep it for as
+    long as the account is asked. `now` is the clock, `watch` is called after every answer.
+    """
+
+    account: Account
+    mirror: Mirror
+    history: History = "all"
+    lookback: timedelta = timedelta(seconds=600)
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    watch: Callable[[Progress], None] = lambda _: None
+    largest: int = FEW
+
+    def pull(self, box: Box, device_id: int) -> Progress:
+        """
+        Mirror every message of a box that the mirror has not; `device_id` 0 is the whole account.
+
+        Can be cut off anywhere: what was stored stays, and the next pull goes on at the mark.
+        Raises `ServiceError` where the service does not answer, `Unbounded` where its answers
+        cannot be trusted to be all.
+        """
+        progress = Progress(box, device_id)
+        mark = self.mirror.mark(box, device_id)
+        if mark.loaded_at is None:
+            mark = self._prepared(box, device_id, mark)
+        thousandth = self.mirror.newest(box, device_id, skip=MOST_LOOKED_BACK)
+        start, looks_back_far = start_of(mark, thousandth, now=self.now(), lookback=self.lookback)
+        look = Look(
+            start,
+            newest_known=max(self.mirror.newest(box, device_id), mark.top_id or 0),
+            width=mark.width or (None if mark.loaded_at else FIRST_WIDTH),
+            largest=self.largest,
+        )
+        while not look.done:
+            mark = self._step(look, mark, progress)
+        if mark.loaded_at is None:
+            thousandth = self.mirror.newest(box, device_id, skip=MOST_LOOKED_BACK)
+            mark = first_loaded(mark, thousandth, self.now())
+        mark = looked(mark, self.now(), looks_back_far=looks_back_far)
+        self.mirror.save_mark(box, device_id, mark)
+        progress.share = 1.0
+        self.watch(progress)
+        return progress
+
+    def _step(self, look: Look, mark: Mark, progress: Progress) -> Mark:
+        """Ask one question and store its answer, in a smaller window where it is too much."""
+        question, answer = self._asked(look, mark, progress)
+        ids: list[int] = []
+        for rows, last in slices(answer):
+            ids += (row.id for row in rows if not isinstance(row, Illegible))
+            if last:
+                look.learn(question, sorted(ids), more=answer.more)
+                mark = msgspec.structs.replace(mark, last_id=max(mark.last_id, look.mark))
+            if rows:
+                moved = (progress.device_id, mark) if last else None
+                progress.add(self.mirror.save(progress.box, rows, now=self.now(), mark=moved))
+        self.largest = look.largest
+        progress.share = share_of(mark, look)
+        self.watch(progress)
+        return mark
+
+    def _asked(self, look: Look, mark: Mark, progress: Progress) -> tuple[Range, Answer]:
+        """
+        Ask until an answer comes, for less each time.
+
+        A pull of what is new gives up at once, and leaves a note for the next one to ask for less;
+        only a history that is being loaded is worth several tries.
+        """
+        tries = SMALLER_TRIES if mark.loaded_at is None else 0
+        while True:
+            question = look.ask()
+            try:
+                return question, self.account.messages(
+                    progress.box, question, progress.device_id or None
+                )
+            except Unreadable as exc:
+                if not look.ask_for_less(question):
+                    raise
+                if tries == 0 and not isinstance(exc, TooLarge):
+                    narrower = msgspec.structs.replace(mark, width=look.width)
+                    self.mirror.save_mark(progress.box, progress.device_id, narrower)
+                    raise
+                tries -= not isinstance(exc, TooLarge)
+
+    def _prepared(self, box: Box, device_id: int, mark: Mark) -> Mark:
+        """Learn the newest id and where the history starts, once, before anything else."""
+        if mark.top_id is None:
+
+            def ids_in(which: Range | Dates) -> list[int]:
+                rows = self.account.messages(box, which, device_id or None)
+                return [row.id for row in rows if not isinstance(row, Illegible)]
+
+            top = top_id(ids_in, self.now(), history=self.history)
+            floor = floor_id(ids_in, self.history, top)
+            mark = msgspec.structs.replace(mark, top_id=top, floor_id=floor, last_id=floor)
+            self.mirror.save_mark(box, device_id, mark)
+        return mark
+
+
+def start_of(
+    mark: Mark, thousandth: int, *, now: datetime, lookback: timedelta
+) -> tuple[int, bool]:
+    """
+    Return where a look starts, and whether it is the one in each `lookback` that looks back far.
+
+    `thousandth` is the id of the thousandth newest row. A clock that went back counts as a
+    `lookback` gone by, so that it can at no time stand still.
+    """
+    if mark.loaded_at is None:
+        return mark.last_id, False
+    age = now - from_utc_text(mark.lookback_at) if mark.lookback_at else lookback
+    far = not timedelta(0) <= age < lookback
+    start = mark.lookback_id if far else max(mark.lookback_id, thousandth)
+    return min(start, mark.last_id), far
+
+
+def looked(mark: Mark, now: datetime, *, looks_back_far: bool) -> Mark:
+    """
+    Note a look that proved complete.
+
+    After one that looked back far, the next ones start at what was the mark then: at least one
+    `lookback` lies between that and now whenever it is used.
+    """
+    if looks_back_far:
+        mark = msgspec.structs.replace(
+            mark,
+            lookback_id=max(mark.lookback_id, mark.lookback_next_id),
+            lookback_next_id=mark.last_id,
+            lookback_at=utc_text(now),
+        )
+    return msgspec.structs.replace(mark, looked_at=utc_text(now), width=None)
+
+
+def first_loaded(mark: Mark, thousandth: int, now: datetime) -> Mark:
+    """Note the end of a first load: all but its newest rows count as known for long."""
+    return msgspec.structs.replace(
+        mark,
+        lookback_id=max(mark.floor_id, min(thousandth, mark.last_id)),
+        lookback_next_id=mark.last_id,
+        lookback_at=utc_text(now),
+        loaded_at=utc_text(now),
+    )
+
+
+def top_id(ids_in: Callable[[Range | Dates], list[int]], now: datetime, *, history: History) -> int:
+    """
+    Learn the newest id, by a question by date: 0 where there is none, or it can't be learnt so.
+
+    Only with `history = "none"` is it looked for further back than two days: there it is where the
+    mirror begins, while else it merely tells how long a first load will take.
+    """
+    today = now.astimezone(UTC).replace(tzinfo=None)
+    for days in (2, 16, 128, 1024, 16_000) if history == "none" else (2,):
+        window = Dates(today - timedelta(days=days), today + ZONES)
+        try:
+            ids = ids_in(window)
+        except TooLarge:
+            if history == "none":
+                raise
+            return 0
+        if ids:
+            return max(ids)
+    return 0
+
+
+def floor_id(ids_in: Callable[[Range | Dates], list[int]], history: History, top: int) -> int:
+    """
+    Return an id below which no message belongs to the history that is wanted.
+
+    For a date: below the lowest id of the days before it, and then lower still for as long as
+    there are messages of a later date further down. Rather some days too many than one too few.
+    """
+    if history == "all":
+        return 0
+    if history == "none":
+        return top
+    since = datetime(history.year, history.month, history.day)  # noqa: DTZ001  printed times
+    lowest = 0
+    for days in (3, 9, 81, 729, 16_000):
+        if ids := ids_in(Dates(since - timedelta(days=days), since - timedelta(days=1))):
+            lowest = min(ids)
+            break
+    later = Dates(since - timedelta(days=1), since + timedelta(days=36_500))
+    while lowest > 1:
+        below = [i for i in ids_in(Range(1, lowest, later)) if i < lowest]
+        if not below:
+            break
+        lowest = min(below)
+    return max(0, lowest - 1)
+
+
+def slices(answer: Answer) -> Iterator[tuple[list[Message | Illegible], bool]]:
+    """Cut an answer into slices of rows, each with whether it is the last; at least one."""
+    rows: list[Message | Illegible] = []
+    for row in answer:
+        if len(rows) == SLICE:
+            yield rows, False
+            rows = []
+        rows.append(row)
+    yield rows, True
+
+
+def share_of(mark: Mark, look: Look) -> float:
+    """Return how much of a first load is done, as far as ids can tell."""
+    top = max(look.newest_known, mark.top_id or 0)
+    whole = top - mark.floor_id
+    return min(1.0, max(0.0, (look.mark - mark.floor_id) / whole)) if whole > 0 else 0.0

@@ -1,0 +1,430 @@
+"""
+The account: what the service holds, and what may happen to it while nobody calls.
+
+Two sorts of callers. The API's methods `select`, `send`, `cancel`, `remove` and read `devices`;
+tests and the admin interface make messages appear, change and vanish. All of it is safe to call
+from any thread. Time is the injected clock's; the phones catch up with it at each call.
+"""
+
+import heapq
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from threading import RLock
+from typing import Any, NamedTuple
+
+from semysync.sandbox.clocks import DAY, Clock, WallClock, instant, real_clock
+from semysync.sandbox.devices import Device, canonical_device, seeded_devices
+from semysync.sandbox.filters import id_list, read_filters
+from semysync.sandbox.history import Station, mixed
+from semysync.sandbox.phones import Arrival, Reply, arrivals, progress, reply_to
+from semysync.sandbox.refusals import RefusalError
+from semysync.sandbox.rows import BOXES, Box, Clocks, Row, canonical
+from semysync.sandbox.selection import Selection, Wanted
+from semysync.sandbox.shelf import Shelf, seeded_shelves
+from semysync.sandbox.switches import Switches, zone_of
+
+_FIELDS_OF_DEVICE = {
+    "is_arhive": "archived",
+    "is_deliv": "reports",
+    "is_work": "in_use",
+    "power": "power",
+}
+
+
+class Parcel(NamedTuple):
+    """A message to send, with its device as the caller named it: an id, several, or `active`."""
+
+    device: str
+    phone: str
+    text: str
+
+
+class Account:
+    """One SemySMS account."""
+
+    def __init__(
+        self,
+        *,
+        messages: int = 3000,
+        devices: int = 3,
+        seed: int = 1,
+        switches: Switches | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        if devices < 1:
+            raise ValueError(f"devices must be at least 1, got {devices}")
+        if messages < 0:
+            raise ValueError(f"messages must be at least 0, got {messages}")
+        self._lock = RLock()
+        self._clock = clock or real_clock
+        self._start = self._now()
+        self.devices = {device.id: device for device in seeded_devices(devices, self._start)}
+        self._shelves = seeded_shelves(
+            messages,
+            seed=seed,
+            start=self._start,
+            stations=[Station(device.id, device.type) for device in self.devices.values()],
+            overlapping=switches is not None and switches.id_spaces == "overlapping",
+        )
+        self._phone_clocks: dict[int, WallClock] = {}
+        self._open: dict[int, Row] = {}
+        self._replies: list[Reply] = []
+        self._arrived = self._start
+        self._turn = 0
+        self._shown_late = 0
+        self.plan: dict[str, Any] = {
+            "id_user": 24,
+            "is_pay": 1,
+            "type_premium": 1,
+            "date_end_premium": None,
+            "messages_premium": 1730,
+        }
+        self._switch(switches or Switches())
+
+    # What tests do to it
+
+    def receive(
+        self,
+        phone: str,
+        text: str,
+        device_id: int | None = None,
+        *,
+        at: datetime | None = None,
+        hidden: bool = False,
+        **raw_overrides: Any,
+    ) -> int:
+        """
+        A message arrives at a phone; returns its id.
+
+        `at` is when the phone got it, printed in the phone's clock; an old one is a late upload.
+        """
+        with self._lock:
+            now = self.advance()
+            device = self._device(device_id)
+            return self._add(
+                Row(
+                    "inbox",
+                    self._shelves["inbox"].new_id(),
+                    device.id,
+                    device.type,
+                    phone,
+                    text,
+                    now if at is None else instant(at),
+                    hidden=hidden,
+                ),
+                raw_overrides,
+            ).id
+
+    def sent_elsewhere(
+        self,
+        phone: str,
+        text: str,
+        device_id: int | None = None,
+        *,
+        is_out: int = 0,
+        hidden: bool = False,
+        at: datetime | None = None,
+        **raw_overrides: Any,
+    ) -> int:
+        """Someone else sends: the panel, another client, or a person on the phone (is_out=1)."""
+        with self._lock:
+            now = self.advance()
+            made = now if at is None else instant(at)
+            row = self._new_sent(phone, text, self._device(device_id), made, hidden=hidden)
+            if is_out:
+                row.is_out, row.fetched, row.sent = is_out, made, made
+            return self._add(row, raw_overrides).id
+
+    def reveal(self, box: Box, id_: int) -> None:
+        """Show a hidden row: its id is now lower than some that have been seen."""
+        with self._lock:
+            row = self._take(box, id_)
+            row.hidden, row.visible_from = False, 0
+
+    def change(self, box: Box, id_: int, **raw_fields: Any) -> None:
+        """
+        Override fields of a row as they are printed, whatever the phones do to it later.
+
+        `id=None` leaves the id out, `MISSING` any other field; `Verbatim` text is written as it
+        stands. Filters by device and phone follow the change, filters by date do not.
+        """
+        with self._lock:
+            self._take(box, id_).override(raw_fields)
+
+    def remove(self, box: Box, ids: Iterable[int]) -> list[int]:
+        """Rows vanish (panel, another client, retention); returns the ids that were there."""
+        with self._lock:
+            removed = self._shelf(box).remove(ids)
+            if box == "sent":
+                for id_ in removed:
+                    self._open.pop(id_, None)
+            return removed
+
+    def reuse_ids(self, box: Box, ids: Iterable[int]) -> None:
+        """A reset: these rows are gone, and the next new rows take their ids, in this order."""
+        with self._lock:
+            again = list(ids)
+            self.remove(box, again)
+            self._shelf(box).reuse(again)
+
+    def rows(self, box: Box) -> Iterator[dict[str, Any]]:
+        """Every row that is shown now, ascending, in canonical form: the truth of a mirror."""
+        with self._lock:
+            selection, clocks = self.select(box, Wanted()), self.clocks
+        return (canonical(row, clocks) for row in selection)
+
+    def row(self, box: Box, id_: int) -> dict[str, Any]:
+        """One row in canonical form, shown or hidden."""
+        with self._lock:
+            self.advance()
+            return canonical(self._known(box, id_), self.clocks)
+
+    def ids(self, box: Box) -> list[int]:
+        """The ids of all rows that are shown now, ascending."""
+        with self._lock:
+            return [row.id for row in self.select(box, Wanted())]
+
+    def add_device(self, **fields: Any) -> int:
+        """
+        A new device; returns its id.
+
+        `fields` are those of `Device` (type, name, power ...); the id is chosen unless given.
+        """
+        with self._lock:
+            fields.setdefault("id", max(self.devices, default=352_000) + 37)
+            device = Device(**{"on_since": self._now(), **fields})
+            self.devices[device.id] = device
+            return device.id
+
+    def remove_device(self, id_: int) -> None:
+        """The device is gone from devices.php; its messages stay."""
+        with self._lock:
+            del self.devices[self._device(id_).id]
+
+    def archive_device(self, id_: int) -> None:
+        """The device is archived in the panel: listed, but it fetches nothing more."""
+        self.change_device(id_, is_arhive=1)
+
+    def change_device(self, id_: int, **raw_fields: Any) -> None:
+        """Override printed fields of a device; power, is_work, is_deliv, is_arhive take effect."""
+        with self._lock:
+            now = self.advance()
+            device = self._device(id_)
+            for name, value in raw_fields.items():
+                if name in _FIELDS_OF_DEVICE and isinstance(value, int) and value in {0, 1}:
+                    setattr(device, _FIELDS_OF_DEVICE[name], bool(value))
+                    device.raw.pop(name, None)
+                else:
+                    device.raw[name] = value
+            if device.power and not device.archived:
+                device.on_since = device.on_since if device.seen is None else now
+                device.seen = None
+            else:
+                device.seen = now if device.seen is None else device.seen
+
+    def phone_clock(self, device_id: int, zone: str, skew_s: float = 0) -> None:
+        """Give one phone a clock of its own, in place of phone_zone and phone_skew_s."""
+        with self._lock:
+            self._phone_clocks[self._device(device_id).id] = WallClock(zone_of(zone), skew_s)
+            self._switch(self.switches)
+
+    def use(self, switches: Switches) -> None:
+        """Go on under other switches."""
+        with self._lock:
+            now = self.advance()
+            before = self.switches
+            if switches.id_spaces != before.id_spaces:
+                raise ValueError("id_spaces is fixed when the stand-in starts")
+            self._switch(switches)
+            if switches.phone_speed != before.phone_speed:
+                for device in self.devices.values():
+                    device.on_since = now
+            if switches.arrivals_every_s != before.arrivals_every_s:
+                self._arrived = now
+
+    def state(self) -> dict[str, Any]:
+        """Counts and highest ids, for people who look."""
+        with self._lock:
+            self.advance()
+            shown = {box: self.select(box, Wanted()) for box in BOXES}
+            return {
+                "messages": {box: len(rows) for box, rows in shown.items()},
+                "top_ids": {box: rows[len(rows) - 1].id for box, rows in shown.items() if rows},
+                "devices": len(self.devices),
+                "on_their_way": len(self._open),
+            }
+
+    # What the API's methods do
+
+    def wanted(self, box: Box, params: Mapping[str, str]) -> Wanted:
+        """The filters of a list or delete call."""
+        with self._lock:
+            return read_filters(
+                box,
+                params,
+                switches=self.switches,
+                clocks=self.clocks,
+                devices=self.devices,
+                now=self._now(),
+            )
+
+    def select(self, box: Box, wanted: Wanted) -> Selection:
+        """The rows that pass and are shown now."""
+        with self._lock:
+            now = self.advance()
+            days = self.switches.retention_days
+            return self._shelf(box).select(
+                wanted, now=now, kept_from=now - days * DAY if days else None
+            )
+
+    def device_rows(self) -> list[dict[str, Any]]:
+        """The devices in canonical form, by id."""
+        with self._lock:
+            now = self.advance()
+            return [
+                canonical_device(device, now=now, start=self._start, clocks=self.clocks)
+                for _, device in sorted(self.devices.items())
+            ]
+
+    def send(self, parcels: Sequence[Parcel]) -> list[Row]:
+        """Take messages for sending, all or none: one row and one device for each."""
+        with self._lock:
+            now = self.advance()
+            chosen = [self._pick(parcel.device) for parcel in parcels]
+            if isinstance(self.plan["messages_premium"], int):
+                self.plan["messages_premium"] -= len(parcels)
+            return [
+                self._add(self._new_sent(phone, text, device, now, hidden=False), {})
+                for (_, phone, text), device in zip(parcels, chosen, strict=True)
+            ]
+
+    def cancel(self, *, id_: int | None = None, device_id: int | None = None) -> int:
+        """Cancel what still waits, of one message or of a device; returns how many it was."""
+        with self._lock:
+            now = self.advance()
+            waiting = [
+                row
+                for row in self._open.values()
+                if row.fetched is None
+                and (id_ is None or row.id == id_)
+                and (device_id is None or row.device_id == device_id)
+            ]
+            for row in waiting:
+                row.cancelled = now
+                del self._open[row.id]
+            return len(waiting)
+
+    def advance(self) -> int:
+        """Let everything happen that is due; returns the present instant."""
+        with self._lock:
+            now = self._now()
+            every_s = self.switches.arrivals_every_s
+            for arrival in arrivals(self._arrived, now, every_s):
+                self._arrived = arrival.at
+                self._arrive(arrival)
+            speed = self.switches.phone_speed
+            for row in list(self._open.values()):
+                if progress(row, self.devices.get(row.device_id), speed=speed, now=now):
+                    del self._open[row.id]
+                    self._expect_reply(row, speed)
+            while self._replies and self._replies[0].at <= now:
+                self._take_reply(heapq.heappop(self._replies))
+            return now
+
+    # How it does it
+
+    def _now(self) -> int:
+        return instant(self._clock())
+
+    def _switch(self, switches: Switches) -> None:
+        self.switches = switches
+        self.clocks = Clocks(
+            WallClock(zone_of(switches.server_zone)),
+            WallClock(zone_of(switches.phone_zone), switches.phone_skew_s),
+            dict(self._phone_clocks),
+        )
+
+    def _shelf(self, box: Box) -> Shelf:
+        if box not in BOXES:
+            raise ValueError(f"box must be inbox or sent, got {box!r}")
+        return self._shelves[box]
+
+    def _known(self, box: Box, id_: int) -> Row:
+        row = self._shelf(box).find(id_)
+        if row is None:
+            raise ValueError(f"no message {id_} in {box}")
+        return row
+
+    def _take(self, box: Box, id_: int) -> Row:
+        self.advance()
+        self._known(box, id_)
+        row = self._shelf(box).take(id_)
+        assert row is not None  # noqa: S101 - it was there a line ago, under the lock
+        return row
+
+    def _device(self, id_: int | None) -> Device:
+        """The device named, or the first that is ready, or the first."""
+        if id_ is not None:
+            if id_ not in self.devices:
+                raise ValueError(f"no device {id_} in the account")
+            return self.devices[id_]
+        if not self.devices:
+            raise ValueError("the account has no devices")
+        everyone = self.devices.values()
+        return next((device for device in everyone if device.is_ready), next(iter(everyone)))
+
+    def _pick(self, text: str) -> Device:
+        """The device for a text to send: ids joined by commas, or `active`, each in turn."""
+        if text.strip() == "active":
+            ready = [device for device in self.devices.values() if device.is_ready]
+            if not ready:
+                raise RefusalError("no_active_device")
+        else:
+            named = (self.devices.get(id_) for id_ in id_list(text))
+            ready = [device for device in named if device is not None and not device.archived]
+            if not ready:
+                raise RefusalError("device")
+        self._turn += 1
+        return ready[(self._turn - 1) % len(ready)]
+
+    def _new_sent(self, phone: str, text: str, device: Device, made: int, *, hidden: bool) -> Row:
+        id_ = self._shelves["sent"].new_id()
+        return Row("sent", id_, device.id, device.type, phone, text, made, hidden=hidden)
+
+    def _add(self, row: Row, raw: Mapping[str, Any]) -> Row:
+        """Put a new row on its shelf, under the rule of visibility, and its phone to work."""
+        if self.switches.visibility == "out_of_order":
+            self._shown_late += 1
+            if self._shown_late % 2:
+                row.visible_from = self._now() + int(self.switches.visible_after_s * 1_000_000)
+        row.override(raw)
+        self._shelves[row.box].add(row)
+        if row.box == "sent":
+            self._open[row.id] = row
+        return row
+
+    def _expect_reply(self, row: Row, speed: float) -> None:
+        if self.switches.answers == "on" and (reply := reply_to(row, speed)):
+            heapq.heappush(self._replies, reply)
+
+    def _take_reply(self, reply: Reply) -> None:
+        device = self.devices.get(reply.device_id)
+        if device is not None:
+            self._add_received(device, reply.phone, reply.text, reply.at)
+
+    def _add_received(self, device: Device, phone: str, text: str, at: int) -> None:
+        id_ = self._shelves["inbox"].new_id()
+        self._add(Row("inbox", id_, device.id, device.type, phone, text, at), {})
+
+    def _arrive(self, arrival: Arrival) -> None:
+        """A message turns up by itself: the words and the contact of some seeded one, made new."""
+        ready = [device for device in self.devices.values() if device.is_ready]
+        if not ready:
+            return
+        device = ready[arrival.choice % len(ready)]
+        box: Box = "inbox" if arrival.received else "sent"
+        model = self._shelves[box].history.model(mixed(arrival.choice))
+        if arrival.received:
+            self._add_received(device, model.phone, model.text, arrival.at)
+        else:
+            self._add(self._new_sent(model.phone, model.text, device, arrival.at, hidden=False), {})

@@ -1,0 +1,345 @@
+"""
+The switches of the stand-in: one for each open question about the service, and the faults.
+
+`Switches` is the list; each switch has its values (the first or the given one is the default) and
+a sentence beside it. `parse` reads `name=value` texts, `changed` applies new values, and
+`described` yields what `semysync sandbox --list-switches` prints. A mistake is a `ValueError` whose
+sentence names the nearest switch or the values that are allowed.
+"""
+
+import difflib
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import timedelta, timezone, tzinfo
+from functools import cache
+from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
+from zoneinfo import ZoneInfo
+
+import msgspec
+from msgspec import Meta
+
+METHODS = (
+    "user",
+    "sms",
+    "sms_more",
+    "outbox_sms",
+    "inbox_sms",
+    "devices",
+    "cancel_sms",
+    "del_outbox_sms",
+    "del_inbox_sms",
+)
+
+Fault = Literal[
+    "none",
+    "bom",
+    "warning",
+    "html",
+    "empty",
+    "cut",
+    "truncated",
+    "api_error",
+    "http_429",
+    "http_500",
+    "http_404",
+    "redirect",
+    "hang",
+    "drop",
+    "huge_text",
+]
+
+
+class Switches(msgspec.Struct, frozen=True, kw_only=True):
+    """How the stand-in answers. The defaults are the likeliest readings of the service."""
+
+    # Ranges and filters
+    start_id: Annotated[
+        Literal["inclusive", "exclusive"], Meta(description="Whether start_id itself is listed.")
+    ] = "inclusive"
+    end_id: Annotated[
+        Literal["inclusive", "exclusive", "ignored"],
+        Meta(description="Whether end_id itself is listed, or end_id does nothing at all."),
+    ] = "inclusive"
+    filters: Annotated[
+        Literal["and", "or"],
+        Meta(description="Whether a row must pass all filters given, or any one of them."),
+    ] = "and"
+    zero: Annotated[
+        Literal["unset", "value"],
+        Meta(description="Whether a filter given as 0 or empty is as if absent, or compared."),
+    ] = "unset"
+    unknown_parameters: Annotated[
+        Literal["ignored", "error"],
+        Meta(description="Whether a parameter that a method does not know is ignored or refused."),
+    ] = "ignored"
+
+    # Paging, order, visibility
+    cap: Annotated[
+        int, Meta(ge=0, description="The most rows a list or delete call covers; 0 is no cap.")
+    ] = 0
+    cap_keeps: Annotated[
+        Literal["oldest", "newest"], Meta(description="Which end of a longer list the cap keeps.")
+    ] = "oldest"
+    order: Annotated[
+        Literal["asc", "desc", "mixed"], Meta(description="The order of rows by id.")
+    ] = "asc"
+    visibility: Annotated[
+        Literal["at_once", "out_of_order"],
+        Meta(description="Whether every second new row shows only visible_after_s later."),
+    ] = "at_once"
+    visible_after_s: Annotated[
+        float, Meta(ge=0, description="The delay, in seconds, of visibility=out_of_order.")
+    ] = 5.0
+
+    # Devices on list methods
+    list_device: Annotated[
+        Literal["optional", "required", "empty", "partial"],
+        Meta(
+            description="A list call without device: allowed, refused, answered empty, or answered "
+            "with the rows of every second device only."
+        ),
+    ] = "optional"
+    list_id_device: Annotated[
+        Literal["any", "right"],
+        Meta(description="Whether list_id finds a row only together with the row's own device."),
+    ] = "any"
+    several_devices: Annotated[
+        Literal["accepted", "refused"],
+        Meta(description="Several device ids, or `active`, on list and delete methods."),
+    ] = "accepted"
+
+    # list_id
+    list_id_limit: Annotated[
+        int, Meta(ge=0, description="The most ids list_id may hold; 0 is no limit.")
+    ] = 0
+    list_id_over: Annotated[
+        Literal["cut", "error"],
+        Meta(description="What becomes of a list_id above the limit."),
+    ] = "cut"
+    list_id_inbox: Annotated[
+        Literal["ignored", "honoured"],
+        Meta(description="list_id on the inbox methods; ignored, it does not lift today-only."),
+    ] = "ignored"
+
+    # Envelope
+    code: Annotated[
+        Literal["text", "int", "absent"],
+        Meta(description="The form of `code` in the answers of list and delete methods."),
+    ] = "text"
+    empty: Annotated[
+        Literal["list", "object", "null", "missing"],
+        Meta(description="`data` when there is no row: [], {}, null, or no such key."),
+    ] = "list"
+    data: Annotated[
+        Literal["list", "object"],
+        Meta(description="`data` as a list, or as an object keyed by number."),
+    ] = "list"
+
+    # Types
+    numbers: Annotated[
+        Literal["int", "text"], Meta(description="Numbers as JSON numbers or as text.")
+    ] = "int"
+    flags: Annotated[
+        Literal["int", "text", "bool", "null", "empty"],
+        Meta(description="0/1 flags; null and empty stand for 0 only, 1 stays a number."),
+    ] = "int"
+    optional_fields: Annotated[
+        Literal["present", "missing"],
+        Meta(description="Fields that came late to the API (is_cancel, is_out, type, bat ...)."),
+    ] = "present"
+    extra_fields: Annotated[
+        Literal["no", "yes"], Meta(description="Fields in rows that no documentation names.")
+    ] = "no"
+
+    # Dates and clocks
+    fraction: Annotated[
+        Literal["6", "0", "short"],
+        Meta(description="Digits behind the second in server dates; short is 1 to 5 of them."),
+    ] = "6"
+    unset_dates: Annotated[
+        Literal["null", "empty"], Meta(description="A date that is not set: null or empty text.")
+    ] = "null"
+    server_zone: Annotated[
+        str, Meta(description="The zone of the service's clock: +03:00, or Europe/Berlin.")
+    ] = "+03:00"
+    phone_zone: Annotated[
+        str, Meta(description="The zone of the phones' clocks: +05:00, or Asia/Yekaterinburg.")
+    ] = "+05:00"
+    phone_skew_s: Annotated[
+        int, Meta(description="Seconds by which the phones' clocks are fast; below 0, slow.")
+    ] = 0
+    date_filter_clock: Annotated[
+        Literal["server", "phone"],
+        Meta(description="The clock that date_start and date_end are compared with."),
+    ] = "server"
+    today_only: Annotated[
+        Literal["on", "off"],
+        Meta(description="Whether a list or delete call without a lifting filter covers the day."),
+    ] = "on"
+    today: Annotated[Literal["server", "utc"], Meta(description="Whose day today-only means.")] = (
+        "server"
+    )
+
+    # What exists
+    retention_days: Annotated[
+        int, Meta(ge=0, description="Rows older than so many days are gone; 0 keeps all.")
+    ] = 0
+    id_spaces: Annotated[
+        Literal["apart", "overlapping"],
+        Meta(description="Whether an id occurs in one box only, or in both; fixed at the start."),
+    ] = "apart"
+
+    # Phones
+    phone_speed: Annotated[
+        float,
+        Meta(
+            ge=0,
+            description="1: phones fetch after 0.4 s, send after 1 s, report after 2 s; 10 is ten "
+            "times as fast; 0 switches them off.",
+        ),
+    ] = 1.0
+    answers: Annotated[
+        Literal["off", "on"], Meta(description="Whether every third message sent gets a reply.")
+    ] = "off"
+    arrivals_every_s: Annotated[
+        float,
+        Meta(ge=0, description="Seconds between messages that turn up by themselves; 0 is never."),
+    ] = 0.0
+
+    # Access
+    wrong_token: Annotated[
+        Literal["minus_one", "other_code", "http_401", "http_403"],
+        Meta(description="The answer to a wrong token."),
+    ] = "minus_one"
+    error_language: Annotated[Literal["en", "ru"], Meta(description="Error texts.")] = "en"
+
+    # Transport and faults
+    content_length: Annotated[
+        Literal["yes", "chunked"],
+        Meta(description="Answers with Content-Length (up to 20,000 rows), or always chunked."),
+    ] = "yes"
+    delay_s: Annotated[
+        float,
+        Meta(ge=0, description="Every answer waits so many seconds (real time), its call done."),
+    ] = 0.0
+    fault: Annotated[
+        Fault,
+        Meta(
+            description="What goes wrong. bom, warning, cut, truncated, huge_text spoil the answer "
+            "of a call that was carried out; all others happen instead of it."
+        ),
+    ] = "none"
+    fault_methods: Annotated[
+        str, Meta(description="The methods that meet the fault, by comma; empty is all.")
+    ] = ""
+    fault_times: Annotated[
+        int, Meta(ge=0, description="How many requests meet the fault before it ends; 0 is all.")
+    ] = 0
+    fault_status: Annotated[
+        Literal[200, 400, 500], Meta(description="The HTTP status of fault=api_error.")
+    ] = 200
+    retry_after: Annotated[
+        int, Meta(ge=0, description="Seconds in Retry-After of fault=http_429; 0 leaves it out.")
+    ] = 0
+
+
+class Described(NamedTuple):
+    """One switch as a person reads it."""
+
+    name: str
+    values: str
+    default: str
+    sentence: str
+
+
+def described() -> Iterator[Described]:
+    """Every switch with its values, its default and its sentence, in the order of the class."""
+    default = Switches()
+    for name, hint in _hints().items():
+        _, meta = get_args(hint)
+        yield Described(name, _values(hint), str(getattr(default, name)), meta.description)
+
+
+def parse(texts: Iterable[str], switches: Switches | None = None) -> Switches:
+    """Switches from texts such as `cap=100`, on top of `switches` or the defaults."""
+    values: dict[str, Any] = {}
+    for text in texts:
+        name, sign, value = text.partition("=")
+        if not sign:
+            raise ValueError(f"a switch is given as name=value, got {text!r}")
+        values[name.strip()] = value.strip()
+    return changed(switches or Switches(), values)
+
+
+def changed(switches: Switches, values: Mapping[str, Any]) -> Switches:
+    """`switches` with new values, each checked; numbers may be given as text."""
+    return msgspec.structs.replace(
+        switches, **{name: _checked(name, value) for name, value in values.items()}
+    )
+
+
+def checked(switches: Switches) -> Switches:
+    """The same switches, after a look at every value: a Struct itself checks none."""
+    return changed(switches, msgspec.structs.asdict(switches))
+
+
+def zone_of(text: str) -> tzinfo:
+    """The zone that an offset such as `+03:00`, or an IANA name, stands for."""
+    if match := re.fullmatch(r"([+-])(\d\d):(\d\d)", text):
+        minutes = int(match[2]) * 60 + int(match[3])
+        if minutes % 15:
+            raise ValueError("zones stand at a multiple of fifteen minutes")
+        return timezone(timedelta(minutes=-minutes if match[1] == "-" else minutes))
+    return ZoneInfo(text)
+
+
+def _checked(name: str, value: Any) -> Any:
+    hint = _hints().get(name)
+    if hint is None:
+        near = difflib.get_close_matches(name, _hints(), n=1, cutoff=0.5)
+        advice = f", did you mean {near[0]}?" if near else ""
+        raise ValueError(f"there is no switch {name!r}{advice}")
+    allowed = _values(hint)
+    try:
+        checked_value = msgspec.convert(_loosened(value, get_args(hint)[0]), hint, strict=False)
+    except msgspec.ValidationError as exc:
+        raise ValueError(f"{name} must be {allowed}, got {value!r}") from exc
+    _check_meaning(name, checked_value)
+    return checked_value
+
+
+def _loosened(value: Any, bare: Any) -> Any:
+    """`6` for "6" and "200" for 200: the type a literal switch has is nothing to know by heart."""
+    if get_origin(bare) is Literal:
+        return next((known for known in get_args(bare) if str(known) == str(value)), value)
+    return value
+
+
+def _check_meaning(name: str, value: Any) -> None:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{name} must be a finite number, got {value!r}")
+    if name in {"server_zone", "phone_zone"}:
+        try:
+            zone_of(value)
+        except (ValueError, KeyError, OSError) as exc:
+            raise ValueError(
+                f"{name} must be an offset like +03:00 or an IANA name, got {value!r}"
+            ) from exc
+    if name == "fault_methods":
+        for method in filter(None, value.split(",")):
+            if method.strip() not in METHODS:
+                raise ValueError(f"{name} must name methods ({', '.join(METHODS)}), got {method!r}")
+
+
+def _values(hint: Any) -> str:
+    bare, meta = get_args(hint)
+    if get_origin(bare) is Literal:
+        return " | ".join(str(value) for value in get_args(bare))
+    kind = {int: "a whole number", float: "a number", str: "a text"}[bare]
+    return kind if meta.ge is None else f"{kind} of at least {meta.ge}"
+
+
+@cache
+def _hints() -> dict[str, Any]:
+    return get_type_hints(Switches, include_extras=True)

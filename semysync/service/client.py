@@ -1,0 +1,370 @@
+"""
+The nine calls of the SemySMS API, version 3: alone in knowing HTTP and the service's names.
+
+Everything goes by POST with the token in the body, since a URL ends up in logs and tracebacks. What
+goes wrong becomes one of our errors, named by what is to be done: a question may be asked again
+whatever happened, but a request that changes something may only be repeated where it surely was
+not taken. `_asked` and `_told` are those two ways of looking at a failure.
+"""
+
+import json
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import Generic, NoReturn
+from urllib.parse import urlsplit
+
+import httpx
+
+from semysync import __version__
+from semysync.errors import (
+    AnswerLost,
+    Refused,
+    ServiceError,
+    Throttled,
+    TooLarge,
+    Unreachable,
+    Unreadable,
+)
+from semysync.model import Accepted, Account, Box, Device, Illegible, Outgoing, Received, Sent
+from semysync.service import reading
+from semysync.service.questions import Dates, Doomed, Ids, Range
+from semysync.service.reading import Legible, Row
+
+BASE_URL = "https://semysms.net/api/3/"
+LARGEST_ANSWER = 32 * 1024 * 1024  # bytes; what is larger is asked for in smaller windows
+PATIENCE = 10  # a whole answer may take this many times `timeout_s`, however slowly it drips in
+
+
+class Answer(Generic[Legible]):
+    """
+    The rows of a list answer in the service's order, read as they are iterated over.
+
+    `size` is how many there are; `more` whether the service's own count is higher than that.
+    """
+
+    def __init__(self, answer: reading.Listed, read: Callable[[Row], Legible]) -> None:
+        self._rows, self.more = answer
+        self._read: Callable[[Row], Legible] = read
+        self.size = len(self._rows)
+
+    def __iter__(self) -> Iterator[Legible | Illegible]:
+        return reading.each(self._rows, self._read)
+
+
+class Client(AbstractContextManager["Client"]):
+    """One account at the service, for one thread at a time; `requests` counts what was asked."""
+
+    def __init__(
+        self,
+        token: str,
+        *,
+        base_url: str = BASE_URL,
+        timeout_s: float = 30,
+        largest_answer: int = LARGEST_ANSWER,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        self._token = token
+        self._largest_answer = largest_answer
+        self._timeout_s = timeout_s
+        self._host = urlsplit(base_url).hostname or base_url
+        self.requests = 0
+        self._http = httpx.Client(
+            base_url=base_url,
+            timeout=timeout_s,
+            follow_redirects=False,  # the request carries the token
+            trust_env=self._host not in {"127.0.0.1", "localhost", "::1"},  # proxies are for afar
+            headers={"User-Agent": f"semysync/{__version__}"},
+            transport=transport,
+        )
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Client of {self._host}>"
+
+    def close(self) -> None:
+        self._http.close()
+
+    # Questions: they change nothing, and may be asked again.
+
+    def user(self) -> Account:
+        """Return the plan of the account."""
+        return reading.account(self._asked("user", {}))
+
+    def devices(self, *, archived: bool) -> Answer[Device]:
+        """List the phones that are live, or those that are archived in the panel."""
+        fields = {"is_arhive": str(int(archived))}
+        return self._listed("devices", fields, reading.device)
+
+    def inbox(self, which: Range | Dates, device_id: int | None = None) -> Answer[Received]:
+        """List received messages of one device, or of the whole account."""
+        return self._listed("inbox_sms", _narrowed(which, device_id), reading.received)
+
+    def sent(self, which: Range | Dates | Ids, device_id: int | None = None) -> Answer[Sent]:
+        """List messages that the account has sent, by one device or by all."""
+        return self._listed("outbox_sms", _narrowed(which, device_id), reading.sent)
+
+    def messages(
+        self, box: Box, which: Range | Dates, device_id: int | None = None
+    ) -> Answer[Received] | Answer[Sent]:
+        """List a box: `inbox` or `sent`."""
+        if box is Box.INBOX:
+            return self.inbox(which, device_id)
+        return self.sent(which, device_id)
+
+    # Requests that change something: `AnswerLost` means that they may have been taken.
+
+    def send(self, message: Outgoing) -> Accepted:
+        """
+        Send one message.
+
+        Raises `Refused` or `Unreachable` where it surely was not taken, else `AnswerLost`.
+        """
+        answer = self._told("sms", self._form(_named(message, reference=False)))
+        return _accepted("sms", answer)
+
+    def send_many(self, messages: Sequence[Outgoing]) -> dict[str, Accepted]:
+        """
+        Send several messages in one request; return those that were taken, by their reference.
+
+        A message that is absent from the result may have been taken all the same. A refused batch
+        is `AnswerLost` too: the messages before the bad one may have been taken.
+        """
+        if len({m.reference for m in messages}) < len(messages) or not all(
+            m.reference and len(m.reference) <= 50 for m in messages
+        ):
+            raise ValueError("each message of a batch needs a reference of its own, 1 to 50 long")
+        document = {
+            "token": self._token,
+            "data": [_named(message, reference=True) for message in messages],
+        }
+        body = json.dumps(document, ensure_ascii=False).encode()
+        answer = self._told("sms_more", body, batch=True)
+        references = {m.reference for m in messages}
+        taken = {}
+        for row in _answered_rows(answer):
+            reference, number = row.get("my_id"), reading.integer(row.get("id"))
+            if str(reference) in references and number and number > 0:
+                taken[str(reference)] = Accepted(number, reading.integer(row.get("id_device")))
+        return taken
+
+    def cancel(self, message_id: int) -> None:
+        """
+        Ask to cancel one message; whether it was in time is seen in its row only.
+
+        The device is not named, so that a service which overlooks the id can at worst refuse.
+        """
+        self._told("cancel_sms", self._form({"id_sms": str(message_id)}))
+
+    def cancel_all_waiting(self, device_id: int) -> None:
+        """Cancel everything that the device has not fetched yet."""
+        self._told("cancel_sms", self._form({"device": str(device_id)}))
+
+    def delete_inbox(self, doomed: Doomed) -> Answer[Received]:
+        """Delete received messages at the service; return the rows that it says are gone."""
+        if isinstance(doomed.which, Ids):
+            raise TypeError("the inbox knows no lists of ids: name a range")
+        return self._deleted("del_inbox_sms", doomed, reading.received)
+
+    def delete_sent(self, doomed: Doomed) -> Answer[Sent]:
+        """Delete sent messages at the service; return the rows that it says are gone."""
+        return self._deleted("del_outbox_sms", doomed, reading.sent)
+
+    # How a request is made, and what its failures mean.
+
+    def _asked(self, method: str, fields: Mapping[str, str]) -> Row:
+        try:
+            return reading.document(method, self._post(method, self._form(fields)))
+        except (httpx.HTTPError, ServiceError) as exc:
+            self._question_failed(method, exc)
+
+    def _listed(
+        self, method: str, fields: Mapping[str, str], read: Callable[[Row], Legible]
+    ) -> Answer[Legible]:
+        try:
+            return Answer(reading.listed(method, self._post(method, self._form(fields))), read)
+        except (httpx.HTTPError, ServiceError) as exc:
+            self._question_failed(method, exc)
+
+    def _told(self, method: str, content: bytes, *, batch: bool = False) -> Row:
+        try:
+            return reading.document(method, self._post(method, content, batch=batch))
+        except (httpx.HTTPError, ServiceError) as exc:
+            self._request_failed(method, exc, batch=batch)
+
+    def _deleted(
+        self, method: str, doomed: Doomed, read: Callable[[Row], Legible]
+    ) -> Answer[Legible]:
+        try:
+            body = self._post(method, self._form(doomed.fields()))
+            return Answer(reading.listed(method, body), read)
+        except (httpx.HTTPError, ServiceError) as exc:
+            self._request_failed(method, exc, batch=False)
+
+    def _form(self, fields: Mapping[str, str]) -> bytes:
+        return str(httpx.QueryParams({"token": self._token, **fields})).encode()
+
+    def _post(self, method: str, content: bytes, *, batch: bool = False) -> bytearray:
+        """Make one request; raise for every status but 200, and for an answer that is too large."""
+        self.requests += 1
+        kind = "application/json" if batch else "application/x-www-form-urlencoded"
+        deadline = time.monotonic() + PATIENCE * self._timeout_s
+        with self._http.stream(
+            "POST", f"{method}.php", content=content, headers={"Content-Type": kind}
+        ) as response:
+            announced = reading.integer(response.headers.get("Content-Length")) or 0
+            if announced > self._largest_answer:
+                raise TooLarge(f"{method}: the answer would be {announced:,} bytes long")
+            body = bytearray()
+            for piece in response.iter_bytes():
+                body += piece
+                if len(body) > self._largest_answer:
+                    raise TooLarge(f"{method}: the answer is over {self._largest_answer:,} bytes")
+                if time.monotonic() > deadline:
+                    raise httpx.ReadTimeout("the answer drips in too slowly")
+        if response.status_code != httpx.codes.OK:
+            raise _BadStatus(response, bytes(body))
+        return body
+
+    def _question_failed(self, method: str, exc: Exception) -> NoReturn:
+        """Turn a failure into ours where nothing can have changed at the service."""
+        match exc:
+            case _BadStatus():
+                error = exc.of_a_question(method)
+            case ServiceError():
+                error = exc
+            case _ if _never_left(exc):
+                error = Unreachable(self._why_unreachable(method, exc))
+            case httpx.TimeoutException():
+                error = Unreadable(f"{method}: no answer within {self._timeout_s:g} s")
+            case _:
+                error = Unreadable(f"{method}: the connection broke: {_words(exc)}")
+        raise self._masked(error) from None
+
+    def _request_failed(self, method: str, exc: Exception, *, batch: bool) -> NoReturn:
+        """Turn a failure into ours where the request may have been taken, unless surely not."""
+        match exc:
+            case _BadStatus() if exc.surely_refused(batch=batch):
+                error: ServiceError = exc.of_a_question(method)
+            case Refused() if not batch:
+                error = exc
+            case _ if _never_left(exc):
+                error = Unreachable(self._why_unreachable(method, exc))
+            case httpx.TimeoutException():
+                error = AnswerLost(f"{method}: no answer within {self._timeout_s:g} s")
+            case _BadStatus():
+                error = AnswerLost(str(exc.of_a_question(method)))
+            case ServiceError():
+                error = AnswerLost(str(exc))
+            case _:
+                error = AnswerLost(f"{method}: the connection broke: {_words(exc)}")
+        raise self._masked(error) from None
+
+    def _why_unreachable(self, method: str, exc: Exception) -> str:
+        return (
+            f"{method}: cannot connect to {self._host} ({_words(exc)}); "
+            "check the network, and `base_url` in the configuration"
+        )
+
+    def _masked(self, error: ServiceError) -> ServiceError:
+        """Take the token out of an error, should the service have printed it into its answer."""
+        if self._token and any(self._token in str(arg) for arg in error.args):
+            error.args = tuple(str(arg).replace(self._token, "***") for arg in error.args)
+        return error
+
+
+class _BadStatus(httpx.HTTPError):
+    """An answer with a status other than 200, which the service has never been seen to give."""
+
+    def __init__(self, response: httpx.Response, body: bytes) -> None:
+        super().__init__(f"status {response.status_code}")
+        self.status = response.status_code
+        self.body = body
+        self.location = response.headers.get("Location", "")
+        self.retry_after = response.headers.get("Retry-After", "")
+
+    def of_a_question(self, method: str) -> ServiceError:
+        if self.status == httpx.codes.TOO_MANY_REQUESTS:
+            pause = float(self.retry_after) if re.fullmatch(r"\d{1,6}", self.retry_after) else None
+            return Throttled(
+                f"{method}: the service asks for a pause (HTTP 429)", retry_after_s=pause
+            )
+        if 300 <= self.status < 400:
+            where = urlsplit(self.location)
+            return Unreadable(
+                f"{method}: the service points elsewhere, to {where.scheme}://{where.netloc}{where.path}; "
+                "the token is not sent after it: check `base_url` in the configuration"
+            )
+        if 400 <= self.status < 500:
+            said = self._said(method) or f"{method}: the service refuses (HTTP {self.status})"
+            if self.status == httpx.codes.NOT_FOUND:
+                said += "; check `base_url` in the configuration"
+            return Refused(said, code=str(self.status))
+        return Unreadable(f"{method}: the service is in trouble (HTTP {self.status})")
+
+    def surely_refused(self, *, batch: bool) -> bool:
+        """
+        Tell whether a request that got this answer was surely not taken.
+
+        A batch that the program at the service refused by itself may have been taken in part.
+        """
+        if self.status == httpx.codes.TOO_MANY_REQUESTS:
+            return True
+        return 400 <= self.status < 500 and not (batch and self._said("sms_more"))
+
+    def _said(self, method: str) -> str | None:
+        """Return the refusal in the service's own words, if the body holds one."""
+        try:
+            reading.document(method, self.body)
+        except Refused as refused:
+            return str(refused)
+        except Unreadable:
+            return None
+        return None
+
+
+def _never_left(exc: Exception) -> bool:
+    """Tell whether no connection was made, so that the service cannot have seen the request."""
+    return isinstance(
+        exc,
+        httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout | httpx.UnsupportedProtocol,
+    )
+
+
+def _words(exc: Exception) -> str:
+    return " ".join(str(exc).split()) or type(exc).__name__
+
+
+def _narrowed(which: Range | Dates | Ids, device_id: int | None) -> dict[str, str]:
+    return ({} if device_id is None else {"device": str(device_id)}) | which.fields()
+
+
+def _named(message: Outgoing, *, reference: bool) -> dict[str, str]:
+    fields = {"device": message.device, "phone": message.phone, "msg": message.text}
+    if message.priority is not None:
+        fields["priority"] = str(message.priority)
+    if reference and message.reference:
+        fields["my_id"] = message.reference
+    return fields
+
+
+def _accepted(method: str, answer: Row) -> Accepted:
+    number = reading.integer(answer.get("id"))
+    if number is None or number < 1:
+        raise AnswerLost(f"{method}: the answer names no message")
+    return Accepted(number, reading.integer(answer.get("id_device")))
+
+
+def _answered_rows(answer: Row) -> list[Row]:
+    found = answer.get("data")
+    rows = list(found.values()) if isinstance(found, dict) else found
+    return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []

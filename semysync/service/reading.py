@@ -1,0 +1,354 @@
+"""
+Make sense of what the service answers: lenient in the form, strict in what counts as an answer.
+
+`document` reads a body, `listed` a list answer, `each` its rows, by `received`, `sent` or `device`. Nothing here
+knows HTTP. Which forms are documented, observed or merely possible is in the protocol notes that
+the tests in `tests/service` follow: numbers as text, flags as booleans, `code` missing, `data` as an
+object, a byte order mark, PHP warnings before the JSON. A value that cannot be understood never
+costs the row: it is kept in `extra` under the service's name.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple, TypeVar
+
+import msgspec
+
+from semysync.errors import Refused, Unreadable
+from semysync.model import Account, Device, Illegible, Received, Sent
+
+Row = dict[str, Any]  #: a row as the service prints it; the readers below empty it
+
+Legible = TypeVar("Legible", Received, Sent, Device)
+
+CHANNELS = {0: "sms", 1: "whatsapp", 2: "whatsapp_business"}  # documented
+HIGHEST_ID = 2**63 - 1  # what SQLite can hold
+
+_as_row = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+class Unfit(ValueError):
+    """A row that cannot be stored under an id."""
+
+
+class _Envelope(msgspec.Struct):
+    """The outside of an answer; rows stay bytes until they are needed, which keeps memory small."""
+
+    code: Any = None
+    error: Any = None
+    count: Any = None
+    data: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+
+class Listed(NamedTuple):
+    """The rows of a list answer, not read yet, and whether the service says there are more."""
+
+    rows: Sequence[msgspec.Raw | Row]
+    more: bool
+
+
+def document(method: str, body: bytes | bytearray) -> dict[str, Any]:
+    """
+    Read the body of an answer that holds no list.
+
+    Raises `Unreadable` where it is no JSON object, `Refused` where it is an error of the service.
+    """
+    answer = _object(method, body)
+    check(method, answer.get("code"), answer.get("error"))
+    return answer
+
+
+def listed(method: str, body: bytes | bytearray) -> Listed:
+    """
+    Read the body of a list answer, without reading its rows.
+
+    Raises `Unreadable` where it is none, `Refused` where it is an error of the service. An answer
+    counts only where it has rows, or says in one way or another that there are none.
+    """
+    try:
+        envelope = msgspec.json.decode(_trimmed(body), type=_Envelope)
+        data = _rows_in(envelope.data)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        plain = _object(method, body)
+        envelope = _Envelope(plain.get("code"), plain.get("error"), plain.get("count"))
+        data = plain.get("data")
+        data = list(data.values()) if isinstance(data, dict) else data
+    check(method, envelope.code, envelope.error)
+    count = integer(envelope.count)
+    if data is not None and not isinstance(data, list):
+        raise Unreadable(f"{method}: `data` is no list of rows")
+    if not data and (count or 0) > 0:
+        raise Unreadable(f"{method}: the answer speaks of {count} rows and shows none")
+    if data is None and count is None and envelope.code is None:
+        raise Unreadable(f"{method}: the answer holds neither rows nor a count nor a code")
+    return Listed(data or [], more=(count or 0) > len(data or []))
+
+
+def check(method: str, code: Any, error: Any) -> None:
+    """Raise `Refused` where an answer is an error: a code that is not zero, or an error text."""
+    said = "" if code is None else str(code).strip()
+    reason = "" if error is None else str(error).strip()
+    if said not in {"", "0"} or reason:
+        because = f": {reason}" if reason else ""
+        raise Refused(f"{method}: the service refuses (code {said or 'none'}){because}", code=said)
+
+
+def each(
+    rows: Iterable[msgspec.Raw | Row], read: Callable[[Row], Legible]
+) -> Iterator[Legible | Illegible]:
+    """Read rows one by one, so that an unreadable one never stops the others."""
+    for raw in rows:
+        try:
+            yield read(_fields(raw))
+        except Unfit as unfit:
+            yield Illegible(str(unfit), _text_of(raw))
+
+
+def received(row: Row) -> Received:
+    """Read a row of inbox_sms. Raises `Unfit` without a usable id."""
+    rest = _Rest(row)
+    return Received(
+        id=rest.id(),
+        device_id=rest.integer("id_device"),
+        phone=rest.text("phone"),
+        text=rest.text("msg"),
+        channel=rest.channel(),
+        received_at=rest.time("date"),
+        extra=rest.left(),
+    )
+
+
+def sent(row: Row) -> Sent:
+    """Read a row of outbox_sms, in which most fields are optional. Raises `Unfit` without an id."""
+    rest = _Rest(row)
+    return Sent(
+        id=rest.id(),
+        device_id=rest.integer("id_device"),
+        phone=rest.text("phone"),
+        text=rest.text("msg"),
+        channel=rest.channel(),
+        is_send_to_phone=rest.flag("is_send_to_phone"),
+        is_send=rest.flag("is_send"),
+        is_delivered=rest.flag("is_delivered"),
+        is_cancel=rest.flag("is_cancel"),
+        is_error=rest.flag("is_error"),
+        is_error_send=rest.flag("is_error_send"),
+        is_out=rest.flag("is_out"),
+        created_at=rest.time("date"),
+        handed_at=rest.time("send_to_phone"),
+        sent_at=rest.time("send"),
+        delivered_at=rest.time("delivered"),
+        cancelled_at=rest.time("cancel"),
+        failed_at=rest.time("error_date"),
+        extra=rest.left(),
+    )
+
+
+def device(row: Row) -> Device:
+    """Read a row of devices. `power` is the app's service, not the battery (likely)."""
+    rest = _Rest(row)
+    return Device(
+        id=rest.id(),
+        name=rest.text("device_name"),
+        label=rest.text("dop_name") or None,
+        channel=rest.channel(),
+        manufacturer=rest.text("manufacturer"),
+        android_version=rest.text("android_version"),
+        app_version=rest.text("version"),
+        battery=rest.integer("bat"),
+        service_on=rest.flag("power"),
+        use_for_sending=rest.flag("is_work"),
+        reports_on=rest.flag("is_deliv"),
+        archived=rest.flag("is_arhive") or 0,
+        speed=rest.integer("speed_sms"),
+        limit_phone=rest.integer("limit_phone"),
+        limit_use=rest.integer("limit_use"),
+        limit_at=rest.time("limit_date"),
+        limit_period=(rest.text("limit_period") or "").strip() or None,
+        last_active_at=rest.time("date_last_active"),
+        extra=rest.left(),
+    )
+
+
+def account(answer: Row) -> Account:
+    """Read the answer of user, which is one object."""
+    rest = _Rest({key: value for key, value in answer.items() if key not in {"code", "error"}})
+    return Account(
+        user_id=rest.integer("id_user"),
+        paid=rest.flag("is_pay"),
+        plan_ends_at=rest.time("date_end_premium"),
+        messages_left=rest.integer("messages_premium"),
+        plan_type=rest.integer("type_premium"),
+        extra=rest.left(),
+    )
+
+
+def integer(value: Any) -> int | None:
+    """A whole number, also as text; None for everything else."""
+    match value:
+        case bool():
+            return None
+        case int():
+            return value
+        case str() if len(value) < 20 and value.strip().removeprefix("-").isdecimal():
+            return int(value)
+    return None
+
+
+def printed(value: str) -> str | None:
+    """
+    Bring a printed time to one form: `2026-11-23 9:05` becomes `2026-11-23T09:05:00.000000`.
+
+    Zero to six digits of a second and unpadded numbers occur (documented). None for what is no
+    time, or has a zone, which the service has never been seen to print.
+    """
+    try:
+        moment = datetime.fromisoformat(value)
+    except ValueError:
+        moment_or_none = _unpadded(value)
+        if moment_or_none is None:
+            return None
+        moment = moment_or_none
+    return None if moment.tzinfo else moment.isoformat(timespec="microseconds")
+
+
+def _unpadded(value: str) -> datetime | None:
+    for form in ("%Y-%m-%d %H:%M:%S.%f", "%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M"):
+        try:
+            return datetime.strptime(value.strip(), form)  # noqa: DTZ007  it has no zone
+        except ValueError:
+            continue
+    return None
+
+
+class _Rest:
+    """A row from which each field is taken once; what is left, or not understood, is `extra`."""
+
+    __slots__ = ("_odd", "_row")
+
+    def __init__(self, row: Row) -> None:
+        self._row = row
+        self._odd: dict[str, Any] = {}
+
+    def id(self) -> int:
+        value = self._row.pop("id", None)
+        number = integer(value)
+        if number is None or not 1 <= number <= HIGHEST_ID:
+            raise Unfit("no id" if value is None else "the id is no positive whole number")
+        return number
+
+    def integer(self, name: str) -> int | None:
+        value = self._row.pop(name, None)
+        number = integer(value)
+        if number is not None and -HIGHEST_ID <= number <= HIGHEST_ID:
+            return number
+        self._keep(name, value)
+        return None
+
+    def flag(self, name: str) -> int | None:
+        value = self._row.pop(name, None)
+        if value is None or (type(value) is int and value in {0, 1}):
+            return value
+        if isinstance(value, bool):
+            return int(value)
+        known = {"0": 0, "1": 1, "false": 0, "true": 1}
+        understood = known.get(value.strip().lower()) if isinstance(value, str) else None
+        if understood is None:
+            self._keep(name, value)
+        return understood
+
+    def text(self, name: str) -> str | None:
+        value = self._row.pop(name, None)
+        if isinstance(value, str):
+            return value
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return str(value)
+        self._keep(name, value)
+        return None
+
+    def time(self, name: str) -> str | None:
+        value = self._row.pop(name, None)
+        moment = printed(value) if isinstance(value, str) else None
+        if moment is None:
+            self._keep(name, value)
+        return moment
+
+    def channel(self) -> str:
+        """Before there was WhatsApp there was no `type`, so SMS is what its absence means."""
+        value = self._row.pop("type", None)
+        number = integer(value)
+        if number is None:
+            self._keep("type", value)
+            return "type:?" if self._odd.get("type") else "sms"
+        return CHANNELS.get(number, f"type:{number}")
+
+    def left(self) -> dict[str, Any] | None:
+        return {**self._row, **self._odd} or None
+
+    def _keep(self, name: str, value: Any) -> None:
+        """Keep a value that is not understood; null and blank mean that it was not set."""
+        if value is not None and not (isinstance(value, str) and not value.strip()):
+            self._odd[name] = value
+
+
+def _trimmed(body: bytes | bytearray) -> bytes | bytearray:
+    return body.removeprefix(b"\xef\xbb\xbf").strip() if body[:1] != b"{" else body
+
+
+def _rows_in(data: msgspec.Raw | msgspec.UnsetType) -> list[msgspec.Raw] | None:
+    if data is msgspec.UNSET:
+        return None
+    rows = msgspec.json.decode(data, type=list[msgspec.Raw] | dict[str, msgspec.Raw] | None)
+    return list(rows.values()) if isinstance(rows, dict) else rows
+
+
+def _object(method: str, body: bytes | bytearray) -> dict[str, Any]:
+    """Read an object as leniently as can be: from the first brace on, after whatever stands there."""
+    text = body.decode("utf-8", "replace")
+    try:
+        answer = json.loads(text[text.index("{") :]) if text.strip()[:1] != "[" else []
+    except (ValueError, RecursionError):
+        raise Unreadable(f"{method}: the answer is no JSON: {_glimpse(text)}") from None
+    if not isinstance(answer, dict):
+        raise Unreadable(f"{method}: the answer is a list where an object belongs")
+    return answer
+
+
+def _glimpse(text: str) -> str:
+    """Show the beginning of a body in one line, so that a person sees what kind of thing it is."""
+    shown = " ".join(text.split())
+    return repr(shown[:200]) if shown else "the body is empty"
+
+
+def _fields(raw: msgspec.Raw | Row) -> Row:
+    if not isinstance(raw, msgspec.Raw):
+        fields = raw
+    else:
+        try:
+            return _as_row(raw)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            fields = _leniently(raw)
+    if not isinstance(fields, dict):
+        raise Unfit("the row is no object")
+    return {key: _encodable(value) for key, value in fields.items()}
+
+
+def _leniently(raw: msgspec.Raw) -> Any:
+    try:
+        return json.loads(bytes(raw).decode("utf-8", "replace"))
+    except (ValueError, RecursionError):
+        raise Unfit("the row is no JSON") from None
+
+
+def _encodable(value: Any) -> Any:
+    """Half of a surrogate pair is no character, and SQLite would not take it."""
+    if not isinstance(value, str):
+        return value
+    return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _text_of(raw: msgspec.Raw | Row) -> str:
+    if isinstance(raw, msgspec.Raw):
+        return bytes(raw).decode("utf-8", "replace")
+    return json.dumps(raw)

@@ -1,0 +1,53 @@
+"""What most tests need: a stand-in service over real HTTP, a client of it, a mirror on disk."""
+
+from datetime import timedelta
+
+import pytest
+
+from semysync.mirror.store import Store
+from semysync.passes.pull import Puller
+from semysync.passes.sync import Sync
+from semysync.sandbox import Sandbox
+from semysync.service.client import Client
+
+
+@pytest.fixture
+def sandbox():
+    """A stand-in with a small history: real HTTP on loopback."""
+    with Sandbox(messages=300, devices=3) as stand_in:
+        yield stand_in
+
+
+@pytest.fixture
+def client(sandbox):
+    with Client(sandbox.token, base_url=sandbox.base_url, timeout_s=5) as client:
+        yield client
+
+
+@pytest.fixture
+def store(tmp_path):
+    """A real mirror on disk, migrated and empty."""
+    with Store.migrate(tmp_path / "semysync.db") as store:
+        yield store
+
+
+@pytest.fixture
+def make_sync(client, store):
+    """Make the passes over the sandbox and the mirror; keywords go to the puller."""
+
+    def make(*, by_device=True, **puller):
+        puller = {"lookback": timedelta(minutes=10)} | puller
+        puller = Puller(account=client, mirror=store, **puller)
+        return Sync(client, store, puller, by_device=by_device)
+
+    return make
+
+
+@pytest.fixture
+def rows(store):
+    """Ask the mirror; rows come as tuples."""
+
+    def ask(query, *parameters):
+        return store._db.execute(query, parameters).fetchall()
+
+    return ask

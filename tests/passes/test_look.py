@@ -1,0 +1,173 @@
+"""A look against services of every kind: it must never claim more than the answers prove."""
+
+from bisect import bisect_left
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from semysync.errors import Unbounded
+from semysync.passes.look import FEW, FIRST_WIDTH, Look
+from semysync.service.questions import Range
+
+EPOCH = datetime(2020, 1, 1)  # noqa: DTZ001
+
+
+def date_of(number):
+    """Rows are a minute apart, as far as these tests go."""
+    return EPOCH + timedelta(seconds=number % 100_000_000)
+
+
+@dataclass
+class Service:
+    """Answers as the protocol allows: any cap, either end of it, ends that belong or don't."""
+
+    ids: list[int]
+    cap: int = 0
+    keeps: str = "oldest"
+    start_belongs: bool = True
+    end: str = "inclusive"
+    refuses_over: int = 0
+    asked: int = 0
+
+    def shown(self, question):
+        self.asked += 1
+        low = question.start if self.start_belongs else question.start + 1
+        found = self.ids[bisect_left(self.ids, low) :]
+        if question.end is not None and self.end != "ignored":
+            high = question.end if self.end == "inclusive" else question.end - 1
+            found = [i for i in found if i <= high]
+        if question.dates:
+            found = [i for i in found if question.dates.start <= date_of(i) <= question.dates.end]
+        if self.refuses_over and len(found) > self.refuses_over:
+            return None
+        if self.cap:
+            found = found[: self.cap] if self.keeps == "oldest" else found[-self.cap :]
+        return found
+
+
+def read(look, service, *, most=3000):
+    """Drive a look to its end; return the ids that it was shown."""
+    seen = set()
+    while not look.done:
+        question = look.ask()
+        answer = service.shown(question)
+        assert service.asked < most, "the look does not come to an end"
+        if answer is None:
+            assert look.ask_for_less(question)
+            continue
+        look.learn(question, answer)
+        seen |= set(answer)
+        missing = [i for i in service.ids if look.start < i <= look.mark and i not in seen]
+        assert not missing, f"the mark {look.mark} passes over {missing[:3]}"
+        assert look.mark == look.start or look.mark in seen
+    return seen
+
+
+# The id 1 is out of reach where the start does not belong to a range; live counters are far above it.
+ids = st.lists(st.integers(2, 400) | st.integers(2, 10**9), max_size=150, unique=True).map(sorted)
+services = st.builds(
+    Service,
+    ids=ids,
+    cap=st.just(0) | st.integers(FEW, 40),
+    keeps=st.sampled_from(["oldest", "newest"]),
+    start_belongs=st.booleans(),
+    end=st.sampled_from(["inclusive", "exclusive", "ignored"]),
+    refuses_over=st.just(0) | st.integers(20, 60),
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(services, st.sampled_from([None, 1, 1000, FIRST_WIDTH]))
+def test_a_first_load_is_shown_every_row_or_says_that_it_cannot_know(service, width):
+    look = Look(0, width=width)
+
+    try:
+        seen = read(look, service)
+    except Unbounded:
+        assert service.end == "ignored"
+        return
+
+    assert seen >= set(service.ids)
+    assert look.mark == (service.ids[-1] if service.ids else 0)
+
+
+@settings(max_examples=400, deadline=None)
+@given(services, st.data())
+def test_a_later_look_is_shown_every_row_above_its_start(service, data):
+    start = data.draw(st.sampled_from(service.ids)) if service.ids else 7
+    newest_known = data.draw(st.sampled_from([i for i in service.ids if i >= start] or [start]))
+    vanished = data.draw(st.sets(st.sampled_from(service.ids))) if service.ids else set()
+    service.ids = [i for i in service.ids if i not in vanished]
+    look = Look(start, newest_known=newest_known)
+
+    try:
+        seen = read(look, service)
+    except Unbounded:
+        assert service.end == "ignored"
+        return
+
+    assert seen >= {i for i in service.ids if i > start}
+
+
+@pytest.mark.parametrize("keeps", ["oldest", "newest"])
+@pytest.mark.parametrize("cap", [0, 100])
+def test_a_quiet_box_is_read_by_one_question_whatever_its_size(cap, keeps):
+    service = Service(list(range(1, 5001)), cap=cap, keeps=keeps)
+
+    read(Look(5000, newest_known=5000), service)
+
+    assert service.asked == 1
+
+
+def test_a_quiet_box_is_read_by_one_question_once_a_larger_answer_was_seen():
+    service = Service(list(range(1, 5001)))
+
+    read(Look(4980, newest_known=5000, largest=50), service)
+
+    assert service.asked == 1
+
+
+def test_an_answer_as_large_as_the_largest_one_may_be_cut_and_is_followed_up():
+    service = Service(list(range(1, 141)), cap=30)
+
+    seen = read(Look(100, newest_known=130, largest=30), service)
+
+    assert 140 in seen
+
+
+def test_a_gap_below_a_capped_answer_is_read_without_an_end_that_is_honoured():
+    service = Service(list(range(1000, 401_000, 1000)), cap=20, keeps="newest", end="ignored")
+
+    seen = read(Look(0, width=FIRST_WIDTH), service)
+
+    assert seen >= set(service.ids)
+
+
+def test_rows_from_below_the_start_that_fill_a_cap_are_no_proof():
+    look = Look(500, newest_known=600)
+
+    with pytest.raises(Unbounded, match="ignores the bounds"):
+        look.learn(look.ask(), list(range(1, 100)))
+
+
+def test_answers_that_never_change_are_given_up():
+    look = Look(0)
+    with pytest.raises(Unbounded):
+        for _ in range(100):
+            look.learn(look.ask(), list(range(10, 100)))
+
+
+def test_the_first_window_of_a_dense_history_shrinks_to_what_the_service_can_give():
+    service = Service(list(range(70_000_000, 70_200_000)), refuses_over=20_000)
+
+    seen = read(Look(0, width=FIRST_WIDTH), service)
+
+    assert len(seen) == 200_000
+    assert service.asked < 60
+
+
+def test_a_question_never_starts_below_one():
+    assert Look(0).ask() == Range(1)
