@@ -177,7 +177,10 @@ class Account:
         """One row in canonical form, shown or hidden."""
         with self._lock:
             self.advance()
-            return canonical(self._known(box, id_), self.clocks)
+            row = self._shelf(box).find(id_)
+            if row is None:
+                raise ValueError(f"no message {id_} in {box}")
+            return canonical(row, self.clocks)
 
     def ids(self, box: Box) -> list[int]:
         """The ids of all rows that are shown now, ascending."""
@@ -323,7 +326,7 @@ class Account:
                 self._arrived = arrival.at
                 self._arrive(arrival)
             speed = self.switches.phone_speed
-            for row in list(self._open.values()):
+            for row in list(self._open.values()) if speed else ():
                 if progress(row, self.devices.get(row.device_id), speed=speed, now=now):
                     del self._open[row.id]
                     self._expect_reply(row, speed)
@@ -349,17 +352,12 @@ class Account:
             raise ValueError(f"box must be inbox or sent, got {box!r}")
         return self._shelves[box]
 
-    def _known(self, box: Box, id_: int) -> Row:
-        row = self._shelf(box).find(id_)
+    def _take(self, box: Box, id_: int) -> Row:
+        """The row with this id, to be changed."""
+        self.advance()
+        row = self._shelf(box).take(id_)
         if row is None:
             raise ValueError(f"no message {id_} in {box}")
-        return row
-
-    def _take(self, box: Box, id_: int) -> Row:
-        self.advance()
-        self._known(box, id_)
-        row = self._shelf(box).take(id_)
-        assert row is not None  # noqa: S101 - it was there a line ago, under the lock
         return row
 
     def _device(self, id_: int | None) -> Device:

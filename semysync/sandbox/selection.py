@@ -59,10 +59,12 @@ class Selection(Sequence[Row]):
         self._seeded = seeded
         self._live = live
         #: the position of each live row in the merged sequence
-        self._live_at = [
-            bisect_left(seeded, row.id, key=history.id_of) + number
-            for number, row in enumerate(live)
-        ]
+        self._live_at = [self._seeded_below(row.id) + n for n, row in enumerate(live)]
+
+    def _seeded_below(self, id_: int) -> int:
+        if id_ >= self._history.end_id:  # nearly always: new rows have new ids
+            return len(self._seeded)
+        return bisect_left(self._seeded, id_, key=self._history.id_of)
 
     def __len__(self) -> int:
         return len(self._seeded) + len(self._live)

@@ -65,7 +65,7 @@ class Sandbox:
     ) -> None:
         self.clock = clock or real_clock
         self.token = token or f"{mixed(seed):016x}{mixed(seed + 1):016x}"
-        self.requests: list[Call] = []
+        self.requests: list[Call] = []  #: all calls of the API so far, the oldest first
         self.stopping = Event()
         self.account = Account(
             messages=messages,

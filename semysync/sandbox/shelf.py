@@ -67,7 +67,7 @@ class Shelf:
     def remove(self, ids: Iterable[int]) -> list[int]:
         """Forget rows; returns the ids that were there."""
         removed, holes = [], []
-        for id_ in ids:
+        for id_ in dict.fromkeys(ids):
             if id_ in self._live:
                 del self._live[id_]
                 del self._live_ids[bisect_left(self._live_ids, id_)]
@@ -76,7 +76,7 @@ class Shelf:
                 holes.append(n)
                 removed.append(id_)
         if holes:
-            self._holes = array("q", sorted({*self._holes, *holes}))
+            self._holes = array("q", sorted([*self._holes, *sorted(holes)]))
         return removed
 
     def live(self) -> Iterator[Row]:

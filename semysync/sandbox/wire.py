@@ -13,7 +13,6 @@ from itertools import islice
 from typing import Any
 
 from semysync.sandbox.rows import Clocks, Row, Verbatim, canonical
-from semysync.sandbox.selection import Selection
 from semysync.sandbox.switches import Switches
 
 ROWS_IN_A_PIECE = 500
@@ -55,7 +54,7 @@ _quoted = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 class Ordered:
     """The part of a selection that the cap leaves, in the order that the switches ask for."""
 
-    def __init__(self, selection: Selection | Sequence[Row], switches: Switches) -> None:
+    def __init__(self, selection: Sequence[Row], switches: Switches) -> None:
         self._selection = selection
         self._places = _capped(len(selection), switches)
         self._order = switches.order
@@ -77,7 +76,7 @@ def envelope(
 ) -> Iterator[str]:
     """A list answer: `code`, `count`, `data`; the rows come as JSON texts."""
     members = [f"{_quoted(name)}:{json_text(value)}" for name, value in head.items()]
-    members.append(f'"count":{json_text(_number(count, switches))}')
+    members.append(f'"count":{json_text(number_of(count, switches))}')
     if not count:
         if switches.empty != "missing":
             members.append(
@@ -139,8 +138,8 @@ def encoded(text: str) -> bytes:
 
 
 def number_of(value: int, switches: Switches) -> int | str:
-    """A number outside of rows."""
-    return _number(value, switches)
+    """A number as the switches print it."""
+    return str(value) if switches.numbers == "text" else value
 
 
 def _bent_value(name: str, value: Any, switches: Switches) -> Any:
@@ -152,7 +151,7 @@ def _bent_value(name: str, value: Any, switches: Switches) -> Any:
         return "" if switches.unset_dates == "empty" else None
     if isinstance(value, str):
         return _shortened(value, switches) if _SERVER_DATE.fullmatch(value) else value
-    return _number(value, switches) if type(value) is int else value
+    return number_of(value, switches) if type(value) is int else value
 
 
 def _flag(value: int, switches: Switches) -> Any:
@@ -167,10 +166,6 @@ def _flag(value: int, switches: Switches) -> Any:
             return value or ""
         case _:
             return value
-
-
-def _number(value: int, switches: Switches) -> int | str:
-    return str(value) if switches.numbers == "text" else value
 
 
 def _shortened(date: str, switches: Switches) -> str:
