@@ -1,14 +1,25 @@
 """What most tests need: a stand-in service over real HTTP, a client of it, a mirror on disk."""
 
+import os
 from datetime import timedelta
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from semysync.mirror.store import Store
 from semysync.passes.pull import Puller
 from semysync.passes.sync import Sync
 from semysync.sandbox import Sandbox
 from semysync.service.client import Client
+
+# A busy machine is no failure of ours; in CI the examples are the same at every run.
+settings.register_profile(
+    "semysync",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+    derandomize="CI" in os.environ,
+)
+settings.load_profile("semysync")
 
 
 @pytest.fixture

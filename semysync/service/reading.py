@@ -69,7 +69,7 @@ def listed(method: str, body: bytes | bytearray) -> Listed:
     try:
         envelope = msgspec.json.decode(_trimmed(body), type=_Envelope)
         data = _rows_in(envelope.data)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         plain = _object(method, body)
         envelope = _Envelope(plain.get("code"), plain.get("error"), plain.get("count"))
         data = plain.get("data")
