@@ -70,6 +70,13 @@ NEWEST = {
         select id from sent where device_id = :device_id order by id desc limit 1 offset :skip""",
 }
 
+OLDEST = {
+    (Box.INBOX, True): "select min(id) from inbox where id > :above",
+    (Box.SENT, True): "select min(id) from sent where id > :above",
+    (Box.INBOX, False): "select min(id) from inbox where device_id = :device_id and id > :above",
+    (Box.SENT, False): "select min(id) from sent where device_id = :device_id and id > :above",
+}
+
 MEET_DEVICE = "insert or ignore into devices (id, first_seen_at) values (?, ?)"
 
 SAVE_DEVICE = """
@@ -254,6 +261,13 @@ class Store(AbstractContextManager["Store"]):
         with explained(self.path):
             found = self._db.execute(query, {"device_id": device_id, "skip": skip}).fetchone()
         return int(found[0]) if found else 0
+
+    def oldest(self, box: Box, device_id: int, above: int) -> int:
+        """Return the lowest id of a device's (or the account's) box above another; 0 without."""
+        query = OLDEST[box, device_id == WHOLE_ACCOUNT]
+        with explained(self.path):
+            found = self._db.execute(query, {"device_id": device_id, "above": above}).fetchone()
+        return int(found[0] or 0)
 
     def device_ids(self) -> list[int]:
         """Return every device ever seen, in the list of devices or in a message."""

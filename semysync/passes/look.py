@@ -19,7 +19,8 @@ known to be all when it shows nothing new above; or when it reaches the newest r
 before and is smaller than the largest answer seen, so that no cap can have cut it.
 
 Where rows from above `end_id` come back, it is ignored. A gap that can't be closed by ids then is
-closed by windows of dates, halved until each answer is smaller than the largest one seen.
+closed by windows of dates, halved until each answer is smaller than the largest one seen; one in
+which hardly a row can be is asked for first, to see that dates are honoured.
 """
 
 from bisect import bisect_right
@@ -37,8 +38,8 @@ WIDEST = 2**40  #: ids; from here on the question has no end at all
 STEP = 8  #: a window grows and shrinks by this factor at most
 
 ALL_DATES = Dates(datetime(1970, 1, 1), datetime(2100, 1, 1))  # noqa: DTZ001  the service has none
+NO_DATES = Dates(datetime(1985, 6, 1), datetime(1985, 6, 2))  # noqa: DTZ001  hardly a row is so old
 OVERLAP = timedelta(minutes=1)  #: halves of a window share this much: the ends may not belong to it
-SAME_ANSWERS = 6  #: so many equal answers to different windows of dates: they are ignored, too
 
 UNPROVEN = (
     "the service ignores the bounds of questions, and its answers do not show whether they are all "
@@ -52,12 +53,14 @@ class Look:
     One reading of a box: put `ask()` to the service, hand the ids to `learn()`, until it is `done`.
 
     `start` is an id up to which everything counts as in hand. `newest_known` is the highest id in
-    the mirror, or known to be in the account. `width` is how many ids to ask for at a time, None
-    for all of them at once; `largest` the size of the largest answer seen so far.
+    the mirror, or known to be in the account; `oldest_known` the lowest above the start, if it was
+    once proven that none is below it. `width` is how many ids to ask for at a time, None for all of
+    them at once; `largest` the size of the largest answer seen so far.
     """
 
     start: int
     newest_known: int = 0
+    oldest_known: int = 0
     width: int | None = None
     largest: int = FEW
     done: bool = False
@@ -71,8 +74,6 @@ class Look:
     _fitted: bool = False  # the width follows from how dense the rows are
     _end_ignored: bool = False
     _highest: int = 0
-    _same: int = 0
-    _last_answer: tuple[int, int, int] = (0, 0, 0)
 
     def __post_init__(self) -> None:
         self.mark = self.reach = self.start
@@ -100,13 +101,13 @@ class Look:
             self._highest = max(self._highest, ids[-1])
             self._end_ignored |= asked.end is not None and ids[-1] > asked.end
         if asked.dates:
-            self._learn_window(asked.dates, ids, could_be_cut=could_be_cut)
+            self._learn_window(asked.dates, could_be_cut=could_be_cut)
             return
         self._fit_width(ids)
         above = ids[bisect_right(ids, self.reach) :]
         if not above:
             self._learn_nothing(asked, ids, could_be_cut=could_be_cut)
-        elif ids[0] <= self.reach:
+        elif ids[0] <= max(self.reach, self.oldest_known):
             self._join(above[-1])
             reached = self._island is None and self.mark >= self.newest_known
             self.done = asked.end is None and reached and not could_be_cut
@@ -120,14 +121,15 @@ class Look:
         if asked.dates:
             return self._halve(asked.dates)
         if asked.end is None and self._end_ignored:
-            self._windows = [ALL_DATES]
+            self._ask_by_dates()
             return True
         span = asked.end - self.reach if asked.end else FIRST_WIDTH * STEP
         self._island, self.width, self._fitted = None, span // STEP, False
         if self.width:
             return True
         # However few ids are asked for, it is too much: then the end is ignored.
-        self._end_ignored, self._windows = True, [ALL_DATES]
+        self._end_ignored = True
+        self._ask_by_dates()
         return True
 
     def _learn_nothing(self, asked: Range, ids: Sequence[int], *, could_be_cut: bool) -> None:
@@ -164,7 +166,7 @@ class Look:
             if self.width is not None and low - self.reach > 2 * self.width:
                 self._island = None  # a long way down: better from below, where the mark moves
         elif asked.end is not None and high > asked.end:
-            self._windows = [ALL_DATES]
+            self._ask_by_dates()
             return
         else:
             self._join(self._island[1])
@@ -179,13 +181,14 @@ class Look:
         self.width = max(1, min(int(ids_per_row * self._target), self.width * STEP))
         self._fitted = True
 
-    def _learn_window(self, dates: Dates, ids: Sequence[int], *, could_be_cut: bool) -> None:
-        answer = (len(ids), ids[0], ids[-1]) if ids else (0, 0, 0)
-        self._same = self._same + 1 if could_be_cut and answer == self._last_answer else 0
-        self._last_answer = answer
+    def _ask_by_dates(self) -> None:
+        """Go by windows of dates; the first one shows whether they are honoured at all."""
+        self._windows = [ALL_DATES, NO_DATES]
+
+    def _learn_window(self, dates: Dates, *, could_be_cut: bool) -> None:
         if not could_be_cut:
             self._windows.pop()
-        elif self._same >= SAME_ANSWERS or not self._halve(dates):
+        elif dates == NO_DATES or not self._halve(dates):
             raise Unbounded(UNPROVEN)
         if not self._windows:
             highest = self._island[1] if self._island else self._highest

@@ -48,6 +48,7 @@ class Mirror(Protocol):
     def mark(self, box: Box, device_id: int) -> Mark: ...
     def save_mark(self, box: Box, device_id: int, mark: Mark) -> None: ...
     def newest(self, box: Box, device_id: int, skip: int = 0) -> int: ...
+    def oldest(self, box: Box, device_id: int, above: int) -> int: ...
     def save(
         self,
         box: Box,
@@ -60,7 +61,11 @@ class Mirror(Protocol):
 
 @dataclass(slots=True)
 class Progress:
-    """How far a pull has come; `share` of a first load, as far as ids tell."""
+    """
+    How far the pull of a box has come, for a device or for the whole account (0).
+
+    `share` is how much of a first load is done, from 0 to 1, as far as ids can tell.
+    """
 
     box: Box
     device_id: int
@@ -92,15 +97,15 @@ class Puller:
     watch: Callable[[Progress], None] = lambda _: None
     largest: int = FEW
 
-    def pull(self, box: Box, device_id: int) -> Progress:
+    def pull(self, progress: Progress) -> None:
         """
-        Mirror every message of a box that the mirror has not; `device_id` 0 is the whole account.
+        Mirror every message of a box that the mirror has not, and keep count in `progress`.
 
         Can be cut off anywhere: what was stored stays, and the next pull goes on at the mark.
         Raises `ServiceError` where the service does not answer, `Unbounded` where its answers
         cannot be trusted to be all.
         """
-        progress = Progress(box, device_id)
+        box, device_id = progress.box, progress.device_id
         mark = self.mirror.mark(box, device_id)
         if mark.loaded_at is None:
             mark = self._prepared(box, device_id, mark)
@@ -109,6 +114,7 @@ class Puller:
         look = Look(
             start,
             newest_known=max(self.mirror.newest(box, device_id), mark.top_id or 0),
+            oldest_known=self.mirror.oldest(box, device_id, above=start) if mark.loaded_at else 0,
             width=mark.width or (None if mark.loaded_at else FIRST_WIDTH),
             largest=self.largest,
         )
@@ -121,7 +127,6 @@ class Puller:
         self.mirror.save_mark(box, device_id, mark)
         progress.share = 1.0
         self.watch(progress)
-        return progress
 
     def _step(self, look: Look, mark: Mark, progress: Progress) -> Mark:
         """Ask one question and store its answer, in a smaller window where it is too much."""

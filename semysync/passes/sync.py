@@ -15,7 +15,7 @@ from semysync.errors import Refused, ServiceError, Throttled, Unreachable
 from semysync.mirror.store import WHOLE_ACCOUNT, Pass, Saved, Store
 from semysync.mirror.times import utc_text
 from semysync.model import Box
-from semysync.passes.pull import Puller
+from semysync.passes.pull import Progress, Puller
 from semysync.service.client import Client
 
 log = structlog.get_logger("semysync")
@@ -77,18 +77,19 @@ class Sync:
         with self._pass(box) as outcome:
             failed_in_a_row = 0
             for device_id in self._store.device_ids() if self._by_device else [WHOLE_ACCOUNT]:
+                progress = Progress(box, device_id)
                 try:
-                    pulled = self._puller.pull(box, device_id)
+                    self._puller.pull(progress)
                 except ServiceError as exc:
                     where = f"{box} of device {device_id}: " if device_id else f"{box}: "
                     outcome.fail(where, exc)
                     failed_in_a_row += 1
-                    if _hopeless(exc) or failed_in_a_row == 2:
-                        break
                 else:
-                    outcome.add(Saved(pulled.added, pulled.changed, pulled.illegible))
                     outcome.complete += 1
                     failed_in_a_row = 0
+                outcome.add(Saved(progress.added, progress.changed, progress.illegible))
+                if failed_in_a_row == 2 or _hopeless(outcome.failure):
+                    break
         return outcome
 
     @contextmanager

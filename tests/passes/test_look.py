@@ -79,7 +79,7 @@ services = st.builds(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(services, st.sampled_from([None, 1, 1000, FIRST_WIDTH]))
 def test_a_first_load_is_shown_every_row_or_says_that_it_cannot_know(service, width):
     look = Look(0, width=width)
@@ -94,7 +94,7 @@ def test_a_first_load_is_shown_every_row_or_says_that_it_cannot_know(service, wi
     assert look.mark == (service.ids[-1] if service.ids else 0)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(services, st.data())
 def test_a_later_look_is_shown_every_row_above_its_start(service, data):
     start = data.draw(st.sampled_from(service.ids)) if service.ids else 7

@@ -1,0 +1,149 @@
+"""Complete pulls over real HTTP, whatever the service turns out to do."""
+
+from datetime import UTC, datetime, timedelta
+from itertools import cycle, product
+
+import pytest
+
+from semysync.model import Box
+from semysync.sandbox import Sandbox, Switches
+
+SHAPES = cycle(
+    {"code": code, "empty": empty, "data": data}
+    for code, empty, data in product(
+        ["text", "int", "absent"], ["list", "object", "null", "missing"], ["list", "object"]
+    )
+)
+CAPS = [
+    {},
+    {"cap": 7, "cap_keeps": "oldest"},
+    {"cap": 7, "cap_keeps": "newest"},
+    {"cap": 30, "cap_keeps": "oldest"},
+    {"cap": 30, "cap_keeps": "newest"},
+]
+MATRIX = [
+    {"order": order, "start_id": start, "end_id": end, **cap, **next(SHAPES)}
+    for order, start, end, cap in product(
+        ["asc", "desc", "mixed"],
+        ["inclusive", "exclusive"],
+        ["inclusive", "exclusive", "ignored"],
+        CAPS,
+    )
+]
+
+
+def named(switches):
+    return "-".join(str(value) for value in switches.values())
+
+
+@pytest.fixture
+def sandbox(switches):
+    with Sandbox(messages=120, devices=2, switches=Switches(**switches)) as stand_in:
+        yield stand_in
+
+
+def assert_equal(sandbox, rows):
+    """The mirror holds exactly what the account shows."""
+    for box in Box:
+        held = {row["id"]: row for row in sandbox.account.rows(box)}
+        stored = {row[0]: row[1:] for row in rows(f"select id, text, phone, device_id from {box}")}
+        assert stored == {
+            number: (row["msg"], row["phone"], row["id_device"]) for number, row in held.items()
+        }
+
+
+@pytest.mark.parametrize("by_device", [True, False], ids=["by-device", "account"])
+@pytest.mark.parametrize("switches", MATRIX, ids=named)
+def test_the_mirror_is_equal_to_the_account(sandbox, make_sync, rows, by_device):
+    sync = make_sync(by_device=by_device)
+    device = next(sandbox.account.rows("inbox"))["id_device"]
+    began = datetime.now(UTC)
+
+    first = sync.once()
+    # More arrive than a cap lets through, and one with a lower id becomes visible after them.
+    late = sandbox.account.receive("+79201234567", "late", device, hidden=True)
+    for number in range(9):
+        at = began + timedelta(minutes=5 * number)
+        sandbox.account.receive("+79201234567", f"new {number}", device, at=at)
+        sandbox.account.sent_elsewhere("+79201234567", f"gone {number}", device, at=at)
+    second = sync.once()
+    before_late = {row[0] for row in rows("select id from inbox")}
+    sandbox.account.reveal("inbox", late)
+    third = sync.once()
+
+    assert late not in before_late
+    assert [o.noted.error for o in (*first, *second, *third)] == [None] * 9
+    assert_equal(sandbox, rows)
+    marks = dict(rows("select box, max(last_id) from marks group by box"))
+    assert marks == {box: max(sandbox.account.ids(box)) for box in Box}
+
+
+@pytest.mark.parametrize(
+    "switches",
+    [
+        {"numbers": "text", "flags": "text"},
+        {"flags": "bool", "optional_fields": "missing"},
+        {"flags": "null", "unset_dates": "empty", "fraction": "short"},
+        {"flags": "empty", "fraction": "0", "extra_fields": "yes"},
+        {"server_zone": "Europe/Berlin", "phone_zone": "-09:30", "phone_skew_s": "-350000"},
+        {"date_filter_clock": "phone", "today": "utc"},
+        {"zero": "value", "today_only": "off"},
+        {"unknown_parameters": "error"},
+        {"id_spaces": "overlapping"},
+        {"content_length": "chunked"},
+        {"fault": "bom"},
+        {"fault": "warning"},
+        {"list_device": "required"},
+        {"list_device": "empty"},
+        {"list_device": "partial"},
+        {"list_id_device": "right", "several_devices": "refused"},
+        {"visibility": "out_of_order", "visible_after_s": 0.001},
+    ],
+    ids=named,
+)
+def test_no_other_habit_of_the_service_changes_what_is_mirrored(sandbox, switches, make_sync, rows):
+    sandbox.set(**switches)
+
+    outcomes = make_sync().once()
+
+    assert [outcome.noted.error for outcome in outcomes] == [None] * 3
+    assert_equal(sandbox, rows)
+
+
+@pytest.mark.parametrize("switches", [{"end_id": "ignored", "cap": 7, "cap_keeps": "newest"}])
+def test_more_rows_in_a_minute_than_can_be_asked_for_are_noticed(
+    sandbox, switches, make_sync, rows
+):
+    sync = make_sync()
+    sync.once()
+    mark = rows("select min(last_id) from marks where box = 'inbox'")
+    device = rows("select device_id from marks where last_id = ?", *mark[0])[0][0]
+    for number in range(20):
+        sandbox.account.receive("+79201234567", f"burst {number}", device)
+
+    _, inbox, _ = sync.once()
+
+    assert "ignores the bounds of questions" in inbox.noted.error
+    assert rows("select min(last_id) from marks where box = 'inbox'") == mark
+
+
+@pytest.mark.parametrize("switches", [{"filters": "or"}])
+def test_filters_that_widen_are_noticed_and_what_they_show_is_kept(
+    sandbox, switches, make_sync, rows
+):
+    outcomes = make_sync().once()
+
+    assert_equal(sandbox, rows)
+    errors = [outcome.noted.error for outcome in outcomes[1:]]
+    assert all("ignores the bounds of questions" in error for error in errors)
+    assert rows("select max(last_id) from marks") == [(0,)]
+
+
+@pytest.mark.parametrize("switches", [{"filters": "or"}])
+def test_the_account_as_a_whole_can_be_asked_where_filters_widen(
+    sandbox, switches, make_sync, rows
+):
+    outcomes = make_sync(by_device=False).once()
+
+    assert [outcome.noted.error for outcome in outcomes] == [None] * 3
+    assert_equal(sandbox, rows)
