@@ -77,6 +77,10 @@ OLDEST = {
     (Box.SENT, False): "select min(id) from sent where device_id = :device_id and id > :above",
 }
 
+DEVICE_IDS = """
+select id, mirrored_at is not null and missing_since is null from devices order by id
+"""
+
 MEET_DEVICE = "insert or ignore into devices (id, first_seen_at) values (?, ?)"
 
 SAVE_DEVICE = """
@@ -269,10 +273,14 @@ class Store(AbstractContextManager["Store"]):
             found = self._db.execute(query, {"device_id": device_id, "above": above}).fetchone()
         return int(found[0] or 0)
 
-    def device_ids(self) -> list[int]:
-        """Return every device ever seen, in the list of devices or in a message."""
+    def device_ids(self) -> dict[int, bool]:
+        """
+        Return every device ever seen, in the list of devices or in a message.
+
+        Each with whether the account had it when last asked.
+        """
         with explained(self.path):
-            return [row[0] for row in self._db.execute("select id from devices order by id")]
+            return {row[0]: bool(row[1]) for row in self._db.execute(DEVICE_IDS)}
 
     def save_devices(
         self, rows: Iterable[Device | Illegible], *, now: datetime, complete: bool

@@ -240,7 +240,7 @@ def top_id(ids_in: Callable[[Range | Dates], list[int]], now: datetime, *, histo
         window = Dates(today - timedelta(days=days), today + ZONES)
         try:
             ids = ids_in(window)
-        except TooLarge:
+        except Unreadable:
             if history == "none":
                 raise
             return 0

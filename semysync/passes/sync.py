@@ -76,11 +76,14 @@ class Sync:
         """Pull a box: of each device, or of the whole account."""
         with self._pass(box) as outcome:
             failed_in_a_row = 0
-            for device_id in self._store.device_ids() if self._by_device else [WHOLE_ACCOUNT]:
+            scopes = self._store.device_ids() if self._by_device else {WHOLE_ACCOUNT: True}
+            for device_id, is_there in scopes.items():
                 progress = Progress(box, device_id)
                 try:
                     self._puller.pull(progress)
                 except ServiceError as exc:
+                    if isinstance(exc, Refused) and not is_there:
+                        continue  # a device that is gone may be asked for, but need not answer
                     where = f"{box} of device {device_id}: " if device_id else f"{box}: "
                     outcome.fail(where, exc)
                     failed_in_a_row += 1

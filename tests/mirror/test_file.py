@@ -82,7 +82,7 @@ def test_an_empty_file_becomes_a_mirror(tmp_path):
     (tmp_path / "x.db").touch()
 
     with Store.migrate(tmp_path / "x.db") as store:
-        assert store.device_ids() == []
+        assert store.device_ids() == {}
 
 
 @pytest.mark.parametrize(("folder", "file"), [(0o700, 0o600), (0o2770, 0o660), (0o755, 0o600)])
@@ -105,9 +105,9 @@ def test_the_file_is_as_open_as_its_folder(tmp_path, folder, file):
 def test_a_right_is_held_once_and_the_holder_is_named(tmp_path):
     mirror = tmp_path / "semysync.db"
 
-    with Lock(mirror, Right.SENDER), Lock(mirror, Right.PURGE):
-        with pytest.raises(MirrorBusy, match=f"process {os.getpid()} is already at work"):
-            Lock(mirror, Right.SENDER)
+    held = pytest.raises(MirrorBusy, match=f"process {os.getpid()} is already at work")
+    with Lock(mirror, Right.SENDER), Lock(mirror, Right.PURGE), held:
+        Lock(mirror, Right.SENDER)
     with Lock(mirror, Right.SENDER):
         pass
 

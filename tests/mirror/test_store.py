@@ -190,7 +190,7 @@ def test_a_device_that_is_seen_in_messages_only_is_known_and_not_called_missing(
     store.save(Box.INBOX, [received(1, device_id=999)], now=NOW)
     store.save_devices([device(351)], now=NOW, complete=True)
 
-    assert store.device_ids() == [351, 999]
+    assert store.device_ids() == {351: True, 999: False}
     assert rows("select missing_since, mirrored_at from devices where id = 999") == [(None, None)]
 
 

@@ -1,0 +1,293 @@
+"""Where pulls start, how they go on after trouble, and what they cost."""
+
+from datetime import UTC, date, datetime, timedelta
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from semysync.mirror.store import Mark
+from semysync.mirror.times import utc_text
+from semysync.model import Box
+from semysync.passes.pull import Progress, Puller, first_loaded, looked, start_of
+from semysync.sandbox import Sandbox
+from semysync.service.client import Client
+
+NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
+LOOKBACK = timedelta(seconds=600)
+
+
+@given(st.lists(st.tuples(st.integers(1, 400), st.integers(0, 30)), min_size=1, max_size=60))
+def test_every_pull_looks_back_to_what_was_the_newest_row_a_lookback_ago(steps):
+    """Pulls come at any distance; each may bring rows. No thousandth row limits them here."""
+    mark = first_loaded(Mark(last_id=100), 0, NOW)
+    now = NOW
+    known = [(now, 100)]  # when which id was the newest known
+    far_looks = [now]
+    for seconds, new_rows in steps:
+        now += timedelta(seconds=seconds)
+
+        start, far = start_of(mark, 0, now=now, lookback=LOOKBACK)
+
+        a_lookback_ago = [top for at, top in known if at <= now - LOOKBACK]
+        assert start <= (a_lookback_ago[-1] if a_lookback_ago else 100)
+        assert start <= mark.last_id
+        if far:
+            far_looks.append(now)
+        assert now - far_looks[-1] < LOOKBACK
+        mark = msgspec.structs.replace(mark, last_id=mark.last_id + new_rows)
+        mark = looked(mark, now, looks_back_far=far)
+        known.append((now, mark.last_id))
+
+
+@given(st.integers(0, 2000), st.integers(0, 599))
+def test_only_one_pull_in_each_lookback_looks_back_over_more_than_a_thousand_rows(back, age):
+    mark = Mark(
+        last_id=5000, lookback_id=5000 - back, lookback_at=utc_text(NOW), loaded_at=utc_text(NOW)
+    )
+
+    start, far = start_of(mark, 4000, now=NOW + timedelta(seconds=age), lookback=LOOKBACK)
+    far_start, due = start_of(mark, 4000, now=NOW + LOOKBACK, lookback=LOOKBACK)
+
+    assert (start, far) == (max(4000, 5000 - back), False)
+    assert (far_start, due) == (5000 - back, True)
+
+
+def test_a_clock_that_goes_back_does_not_stop_the_looks_back():
+    mark = Mark(last_id=9, lookback_id=3, lookback_at=utc_text(NOW), loaded_at=utc_text(NOW))
+
+    assert start_of(mark, 5, now=NOW - timedelta(days=365), lookback=LOOKBACK) == (3, True)
+
+
+def test_a_first_load_goes_on_at_its_mark():
+    assert start_of(Mark(last_id=70), 60, now=NOW, lookback=LOOKBACK) == (70, False)
+
+
+def test_a_quiet_pull_asks_each_box_and_device_once(sandbox, make_sync):
+    clock = {"now": NOW}
+    sync = make_sync(now=lambda: clock["now"])
+    sync.once()
+    for _ in range(3):  # what was loaded becomes old, and the look back over it ends
+        clock["now"] += timedelta(minutes=11)
+        sync.once()
+
+    clock["now"] += timedelta(seconds=10)
+    _, inbox, sent = sync.once()
+
+    assert (inbox.noted.requests, sent.noted.requests) == (3, 3)
+
+
+def test_a_quiet_pull_writes_no_message(sandbox, make_sync, store):
+    sync = make_sync()
+    sync.once()
+
+    _, inbox, sent = sync.once()
+
+    assert (inbox.noted.added, inbox.noted.changed) == (0, 0)
+    assert (sent.noted.added, sent.noted.changed) == (0, 0)
+
+
+def test_a_change_within_the_look_back_is_seen(sandbox, make_sync, rows):
+    sync = make_sync()
+    sync.once()
+    newest = max(sandbox.account.ids("sent"))
+    sandbox.account.change("sent", newest, is_error_send=1, error_date="2026-11-23 10:00:00")
+
+    _, _, sent = sync.once()
+
+    assert sent.noted.changed == 1
+    assert rows("select is_error_send from sent where id = ?", newest) == [(1,)]
+
+
+@pytest.mark.parametrize("switches", [{}, {"cap": 10}, {"cap": 10, "cap_keeps": "newest"}])
+def test_history_none_mirrors_what_comes_from_now_on(sandbox, make_sync, rows, switches):
+    sandbox.set(**switches)
+    sync = make_sync(history="none", by_device=False)
+    sync.once()
+    before = {row[0] for row in rows("select id from inbox")}
+    new = [sandbox.account.receive("+79201234567", f"new {n}") for n in range(25)]
+
+    sync.once()
+
+    after = {row[0] for row in rows("select id from inbox")}
+    assert after - before == set(new)
+    assert len(before) <= 40  # those of the last days, where a cap hid the newest
+
+
+def test_history_none_of_an_account_that_rested_for_years_begins_at_its_newest(
+    tmp_path, make_sync, rows, sandbox
+):
+    years_on = datetime.now(UTC) + timedelta(days=1500)
+    sync = make_sync(history="none", now=lambda: years_on, by_device=False)
+
+    sync.once()
+
+    assert rows("select floor_id from marks where box = 'inbox'") == [
+        (max(sandbox.account.ids("inbox")),)
+    ]
+
+
+@pytest.mark.parametrize(
+    "switches",
+    [{}, {"cap": 10}, {"cap": 10, "cap_keeps": "newest"}, {"phone_skew_s": -400_000}],
+)
+def test_history_from_a_date_mirrors_every_message_of_it_and_few_others(
+    sandbox, make_sync, rows, switches
+):
+    sandbox.set(**switches)
+    dates = sorted(row["date"] for row in sandbox.account.rows("inbox"))
+    since = datetime.fromisoformat(dates[len(dates) // 2]).date()
+
+    outcomes = make_sync(history=since, by_device=False).once()
+
+    assert [outcome.noted.error for outcome in outcomes] == [None] * 3
+    for box in Box:
+        wanted = {r["id"] for r in sandbox.account.rows(box) if r["date"] >= str(since)}
+        mirrored = {row[0] for row in rows(f"select id from {box}")}
+        assert mirrored >= wanted
+    before = str(since - timedelta(days=10))
+    assert rows("select count(*) from sent where created_at < ?", before) == [(0,)]
+
+
+def test_history_from_before_the_first_message_is_all_of_it(sandbox, make_sync, rows):
+    make_sync(history=date(2001, 1, 1)).once()
+
+    assert rows("select count(*) from inbox") == [(len(list(sandbox.account.ids("inbox"))),)]
+
+
+def test_an_answer_that_is_too_large_is_asked_for_in_smaller_windows(
+    sandbox, client, make_sync, rows
+):
+    client._largest_answer = 4000
+
+    outcomes = make_sync().once()
+
+    assert [outcome.noted.error for outcome in outcomes] == [None] * 3
+    for box in Box:
+        ids = [row[0] for row in rows(f"select id from {box} order by id")]
+        assert ids == sorted(sandbox.account.ids(box))
+
+
+@pytest.mark.parametrize("end_id", ["inclusive", "ignored"])
+def test_large_answers_are_got_through_also_where_the_end_is_ignored(
+    sandbox, client, make_sync, rows, end_id
+):
+    sandbox.set(end_id=end_id)
+    client._largest_answer = 8000
+
+    outcomes = make_sync().once()
+
+    assert [outcome.noted.error for outcome in outcomes] == [None] * 3
+    ids = [row[0] for row in rows("select id from sent order by id")]
+    assert ids == sorted(sandbox.account.ids("sent"))
+
+
+@pytest.mark.parametrize("fault", ["cut", "html", "empty", "http_500", "drop", "truncated"])
+def test_a_first_load_gets_over_a_few_bad_answers(sandbox, make_sync, rows, fault):
+    sandbox.set(fault=fault, fault_times=2, fault_methods="inbox_sms", cap=20)
+
+    _, inbox, _ = make_sync(by_device=False).once()
+
+    assert inbox.noted.error is None
+    ids = [row[0] for row in rows("select id from inbox order by id")]
+    assert ids == sorted(sandbox.account.ids("inbox"))
+
+
+def test_a_pull_of_what_is_new_leaves_a_note_to_ask_for_less_next_time(sandbox, make_sync, rows):
+    sync = make_sync(by_device=False)
+    sync.once()
+    sandbox.set(fault="http_500", fault_times=1, fault_methods="inbox_sms")
+
+    _, failed, _ = sync.once()
+    width_after_failure = rows("select width from marks where box = 'inbox'")[0][0]
+    new = sandbox.account.receive("+79201234567", "new")
+    _, inbox, _ = sync.once()
+
+    assert "HTTP 500" in failed.noted.error
+    assert failed.noted.requests == 1
+    assert width_after_failure is not None
+    assert inbox.noted.error is None
+    assert rows("select text from inbox where id = ?", new) == [("new",)]
+    assert rows("select width from marks where box = 'inbox'") == [(None,)]
+
+
+def test_a_device_that_is_gone_from_the_account_is_no_failure(sandbox, make_sync, rows):
+    make_sync().once()
+    gone = min(sandbox.account.devices)
+    sandbox.account.remove_device(gone)
+
+    outcomes = make_sync().once()
+
+    assert [outcome.noted.error for outcome in outcomes] == [None] * 3
+    assert outcomes[1].complete == 2
+    assert rows("select id from devices where missing_since is not null") == [(gone,)]
+
+
+def test_a_device_that_fails_does_not_stop_the_others(sandbox, make_sync, client):
+    broken = min(sandbox.account.devices)
+    ask = client.messages
+    client.messages = lambda box, which, device_id: ask(
+        box, which, "no number" if device_id == broken else device_id
+    )
+
+    _, inbox, _ = make_sync().once()
+
+    assert f"inbox of device {broken}: " in inbox.noted.error
+    assert inbox.complete == 2
+
+
+def test_the_same_row_illegible_is_counted_and_the_others_are_mirrored(sandbox, make_sync, rows):
+    numbers = sorted(sandbox.account.ids("inbox"))
+    sandbox.account.change("inbox", numbers[3], id=None)
+    sandbox.account.change("inbox", numbers[4], id=None)
+    sandbox.account.change("inbox", numbers[5], date="2015-08-9 10:30", msg="a\x00💙")
+    sandbox.account.change("inbox", numbers[6], date="no date", msg="x" * 1_000_000)
+
+    _, inbox, _ = make_sync().once()
+
+    assert inbox.noted.error is None
+    assert inbox.noted.illegible >= 2
+    assert rows("select count(*) from conflicts where message_id is null") == [(2,)]
+    assert rows("select count(*) from inbox") == [(len(numbers) - 2,)]
+    assert rows("select received_at, text from inbox where id = ?", numbers[5]) == [
+        ("2015-08-09T10:30:00.000000Z", "a\x00💙")
+    ]
+    ((received_at, length, extra),) = rows(
+        "select received_at, length(text), extra from inbox where id = ?", numbers[6]
+    )
+    assert (received_at, length, extra) == (None, 1_000_000, '{"date":"no date"}')
+
+
+def test_devices_that_only_messages_know_are_asked_as_well(sandbox, make_sync, client, rows):
+    number = min(sandbox.account.ids("inbox"))
+    sandbox.account.change("inbox", number, id_device=777)
+    make_sync(by_device=False).once()
+    sandbox.requests.clear()
+
+    outcomes = make_sync(by_device=True).once()
+
+    assert "777" in {call.params.get("device") for call in sandbox.requests}
+    assert [outcome.noted.error for outcome in outcomes] == [None] * 3
+
+
+def test_a_large_history_is_loaded_in_windows_that_fit(store):
+    """33,000 rows: neither a request for each row nor all in one answer."""
+    sizes = []
+
+    class Watching(Client):
+        def messages(self, box, which, device_id=None):
+            answer = super().messages(box, which, device_id)
+            sizes.append(answer.size)
+            return answer
+
+    with (
+        Sandbox(messages=60_000, devices=2) as sandbox,
+        Watching(sandbox.token, base_url=sandbox.base_url) as client,
+    ):
+        progress = Progress(Box.SENT, 0)
+        Puller(account=client, mirror=store).pull(progress)
+
+    assert (progress.added, progress.share) == (33_000, 1.0)
+    assert len(sizes) < 20
+    assert sorted(sizes)[-3] <= 15_000
