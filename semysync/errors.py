@@ -80,7 +80,15 @@ class Unreadable(ServiceError):
 
 
 class TooLarge(Unreadable):
-    """The answer was broken off because it is larger than this program is willing to hold."""
+    """
+    The answer was broken off because it is larger than this program is willing to hold.
+
+    `ids_per_row` is how far apart the ids of its rows were, None where none was seen.
+    """
+
+    def __init__(self, message: str, *, ids_per_row: float | None = None) -> None:
+        super().__init__(message)
+        self.ids_per_row = ids_per_row
 
 
 class Unbounded(Unreadable):

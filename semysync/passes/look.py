@@ -114,8 +114,12 @@ class Look:
         else:
             self._set_apart(asked, above)
 
-    def ask_for_less(self, asked: Range) -> bool:
-        """Make the next question smaller than `asked`, which got no answer; False if it can't be."""
+    def ask_for_less(self, asked: Range, *, ids_per_row: float | None = None) -> bool:
+        """
+        Make the next question smaller than `asked`, which got no answer; False if it can't be.
+
+        `ids_per_row` is how dense the rows were, as far as they were seen.
+        """
         if self._fitted:
             self._target = max(100, self._target // 2)
         if asked.dates:
@@ -125,6 +129,8 @@ class Look:
             return True
         span = asked.end - self.reach if asked.end else FIRST_WIDTH * STEP
         self._island, self.width, self._fitted = None, span // STEP, False
+        if ids_per_row and ids_per_row * self._target < self.width:
+            self.width, self._fitted = max(1, int(ids_per_row * self._target)), True
         if self.width:
             return True
         # However few ids are asked for, it is too much: then the end is ignored.

@@ -160,13 +160,15 @@ class Puller:
                     progress.box, question, progress.device_id or None
                 )
             except Unreadable as exc:
-                if not look.ask_for_less(question):
+                too_large = isinstance(exc, TooLarge)
+                density = exc.ids_per_row if isinstance(exc, TooLarge) else None
+                if not look.ask_for_less(question, ids_per_row=density):
                     raise
-                if tries == 0 and not isinstance(exc, TooLarge):
+                if tries == 0 and not too_large:
                     narrower = msgspec.structs.replace(mark, width=look.width)
                     self.mirror.save_mark(progress.box, progress.device_id, narrower)
                     raise
-                tries -= not isinstance(exc, TooLarge)
+                tries -= not too_large
 
     def _prepared(self, box: Box, device_id: int, mark: Mark) -> Mark:
         """Learn the newest id and where the history starts, once, before anything else."""

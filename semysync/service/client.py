@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import Generic, NoReturn
+from typing import Generic
 from urllib.parse import urlsplit
 
 import httpx
@@ -185,7 +185,7 @@ class Client(AbstractContextManager["Client"]):
         try:
             return reading.document(method, self._post(method, self._form(fields)))
         except (httpx.HTTPError, ServiceError) as exc:
-            self._question_failed(method, exc)
+            raise self._question_failed(method, exc) from None
 
     def _listed(
         self, method: str, fields: Mapping[str, str], read: Callable[[Row], Legible]
@@ -193,13 +193,13 @@ class Client(AbstractContextManager["Client"]):
         try:
             return Answer(reading.listed(method, self._post(method, self._form(fields))), read)
         except (httpx.HTTPError, ServiceError) as exc:
-            self._question_failed(method, exc)
+            raise self._question_failed(method, exc) from None
 
     def _told(self, method: str, content: bytes, *, batch: bool = False) -> Row:
         try:
             return reading.document(method, self._post(method, content, batch=batch))
         except (httpx.HTTPError, ServiceError) as exc:
-            self._request_failed(method, exc, batch=batch)
+            raise self._request_failed(method, exc, batch=batch) from None
 
     def _deleted(
         self, method: str, doomed: Doomed, read: Callable[[Row], Legible]
@@ -208,7 +208,7 @@ class Client(AbstractContextManager["Client"]):
             body = self._post(method, self._form(doomed.fields()))
             return Answer(reading.listed(method, body), read)
         except (httpx.HTTPError, ServiceError) as exc:
-            self._request_failed(method, exc, batch=False)
+            raise self._request_failed(method, exc, batch=False) from None
 
     def _form(self, fields: Mapping[str, str]) -> bytes:
         return str(httpx.QueryParams({"token": self._token, **fields})).encode()
@@ -228,14 +228,17 @@ class Client(AbstractContextManager["Client"]):
             for piece in response.iter_bytes():
                 body += piece
                 if len(body) > self._largest_answer:
-                    raise TooLarge(f"{method}: the answer is over {self._largest_answer:,} bytes")
+                    raise TooLarge(
+                        f"{method}: the answer is over {self._largest_answer:,} bytes long",
+                        ids_per_row=_ids_per_row(body),
+                    )
                 if time.monotonic() > deadline:
                     raise httpx.ReadTimeout("the answer drips in too slowly")
         if response.status_code != httpx.codes.OK:
             raise _BadStatus(response, bytes(body))
         return body
 
-    def _question_failed(self, method: str, exc: Exception) -> NoReturn:
+    def _question_failed(self, method: str, exc: Exception) -> ServiceError:
         """Turn a failure into ours where nothing can have changed at the service."""
         match exc:
             case _BadStatus():
@@ -248,9 +251,9 @@ class Client(AbstractContextManager["Client"]):
                 error = Unreadable(f"{method}: no answer within {self._timeout_s:g} s")
             case _:
                 error = Unreadable(f"{method}: the connection broke: {_words(exc)}")
-        raise self._masked(error) from None
+        return self._masked(error)
 
-    def _request_failed(self, method: str, exc: Exception, *, batch: bool) -> NoReturn:
+    def _request_failed(self, method: str, exc: Exception, *, batch: bool) -> ServiceError:
         """Turn a failure into ours where the request may have been taken, unless surely not."""
         match exc:
             case _BadStatus() if exc.surely_refused(batch=batch):
@@ -267,7 +270,7 @@ class Client(AbstractContextManager["Client"]):
                 error = AnswerLost(str(exc))
             case _:
                 error = AnswerLost(f"{method}: the connection broke: {_words(exc)}")
-        raise self._masked(error) from None
+        return self._masked(error)
 
     def _why_unreachable(self, method: str, exc: Exception) -> str:
         return (
@@ -330,6 +333,12 @@ class _BadStatus(httpx.HTTPError):
         except Unreadable:
             return None
         return None
+
+
+def _ids_per_row(body: bytearray) -> float | None:
+    """Tell from the part of an answer that came how dense its rows are."""
+    ids = [int(number) for number in re.findall(rb'"id"\s*:\s*"?(\d{1,18})', body)]
+    return (max(ids) - min(ids)) / (len(ids) - 1) if len(ids) > 1 else None
 
 
 def _never_left(exc: Exception) -> bool:

@@ -327,60 +327,6 @@ json_values = st.recursive(
     max_leaves=5,
 )
 FIELDS = ["id", "id_device", "phone", "msg", "type", "date", "is_send", "send", "bat", "power", "x"]
-)
-def test_any_text_comes_through_as_it_is(text):
-    (row,) = read(ROW | {"msg": text})
-
-    assert row.text == text
-
-
-def test_bytes_that_are_no_utf8_and_half_surrogates_are_replaced():
-    body = b'{"data":[{"id":1,"msg":"a\xffb"},{"id":2,"msg":"\\ud83d x"},{"id":3,"msg":"ok"}]}'
-
-    answer = reading.listed("inbox_sms", body)
-
-    texts = [row.text for row in reading.each(answer.rows, reading.received)]
-    assert texts == ["a\ufffdb", "\ufffd x", "ok"]
-
-
-@pytest.mark.parametrize(
-    ("given", "printed"),
-    [
-        ("2024-03-04 09:15:02.418309", "2024-03-04T09:15:02.418309"),
-        ("2024-03-04 09:20:11.30712", "2024-03-04T09:20:11.307120"),
-        ("2024-03-04 11:21:40", "2024-03-04T11:21:40.000000"),
-        ("2015-08-9 10:30", "2015-08-09T10:30:00.000000"),
-        ("2024-03-04T11:21:40", "2024-03-04T11:21:40.000000"),
-        ("2024-02-30 11:21:40", None),
-        ("0000-00-00 00:00:00", None),
-        ("2024-03-04 11:21:40+03:00", None),
-        ("yesterday", None),
-        ("", None),
-    ],
-)
-def test_printed_times_have_one_form(given, printed):
-    assert reading.printed(given) == printed
-
-
-@given(st.datetimes(min_value=datetime(1000, 1, 1)), st.integers(0, 6))  # noqa: DTZ001
-def test_every_time_survives_with_as_many_digits_as_were_printed(moment, digits):
-    given = moment.strftime("%Y-%m-%d %H:%M:%S.%f")[: 20 + digits].rstrip(".")
-
-    printed = reading.printed(given)
-
-    assert len(printed) == 26
-    assert printed.replace("T", " ").startswith(given)
-
-
-json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
-    max_leaves=5,
-)
-FIELDS = [
-    *"id id_device phone msg type date is_send is_error send delivered bat power".split(),
-    "x",
-]
 
 
 @given(st.dictionaries(st.sampled_from(FIELDS), json_values))
