@@ -1,11 +1,12 @@
 """
 The values that the parts hand to each other: frozen, without I/O, in the words of the contract.
 
-A `printed` time is what one of the service's clocks showed, in one form (`2026-11-23T09:41:13.657724`),
-without a zone: the service never says which. `extra` is everything that a row held beyond its
+Times are naive: what one of the service's clocks has printed, without a zone, since the service never
+says which. `extra` is everything that a row held beyond its
 columns, and every value that could not be understood, under the service's own names.
 """
 
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
@@ -27,7 +28,7 @@ class Received(msgspec.Struct, frozen=True, kw_only=True):
     phone: str | None
     text: str | None
     channel: str
-    received_at: str | None  #: printed by the phone's clock (likely), which may be wrong
+    received_at: datetime | None  #: by the phone's clock (likely), which may be wrong
     extra: dict[str, Any] | None = None
 
 
@@ -46,12 +47,14 @@ class Sent(msgspec.Struct, frozen=True, kw_only=True):
     is_error: int | None
     is_error_send: int | None
     is_out: int | None
-    created_at: str | None  #: printed by the service's clock (likely)
-    handed_at: str | None  #: printed by the service's clock (likely)
-    sent_at: str | None  #: printed by the phone's clock (likely)
-    delivered_at: str | None  #: printed by the phone's clock (likely)
-    cancelled_at: str | None  #: which clock is unknown
-    failed_at: str | None  #: which clock is unknown; the service has one date for both failures
+    created_at: datetime | None  #: by the service's clock (likely)
+    handed_at: datetime | None  #: by the service's clock (likely)
+    sent_at: datetime | None  #: by the phone's clock (likely)
+    delivered_at: datetime | None  #: by the phone's clock (likely)
+    cancelled_at: datetime | None  #: which clock is unknown
+    failed_at: (
+        datetime | None
+    )  #: which clock is unknown; the service has one date for both failures
     extra: dict[str, Any] | None = None
 
 
@@ -84,9 +87,9 @@ class Device(msgspec.Struct, frozen=True, kw_only=True):
     speed: int | None
     limit_phone: int | None
     limit_use: int | None
-    limit_at: str | None
+    limit_at: datetime | None
     limit_period: str | None
-    last_active_at: str | None  #: printed by the service's clock (likely)
+    last_active_at: datetime | None  #: by the service's clock (likely)
     extra: dict[str, Any] | None = None
 
 
@@ -95,7 +98,7 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
 
     user_id: int | None
     paid: int | None
-    plan_ends_at: str | None
+    plan_ends_at: datetime | None
     messages_left: int | None
     plan_type: int | None
     extra: dict[str, Any] | None = None

@@ -13,6 +13,6 @@ def from_utc_text(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
 
-def as_printed(printed: str | None) -> str | None:
+def as_printed(printed: datetime | None) -> str | None:
     """Write a time of which the zone is not known yet: what was printed, in the same form."""
-    return None if printed is None else printed + "Z"
+    return None if printed is None else printed.isoformat(timespec="microseconds") + "Z"

@@ -11,7 +11,7 @@ costs the row: it is kept in `extra` under the service's name.
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple, TypeVar
+from typing import Annotated, Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -97,8 +97,19 @@ def check(method: str, code: Any, error: Any) -> None:
 def each(
     rows: Iterable[msgspec.Raw | Row], read: Callable[[Row], Legible]
 ) -> Iterator[Legible | Illegible]:
-    """Read rows one by one, so that an unreadable one never stops the others."""
+    """
+    Read rows one by one, so that an unreadable one never stops the others.
+
+    A row in its usual form is decoded at once; every other form is taken apart by `read`.
+    """
+    decode = _USUAL.get(read)
     for raw in rows:
+        try:
+            if decode and isinstance(raw, msgspec.Raw):
+                yield decode(raw).message()
+                continue
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            pass
         try:
             yield read(_fields(raw))
         except Unfit as unfit:
@@ -196,21 +207,17 @@ def integer(value: Any) -> int | None:
     return None
 
 
-def printed(value: str) -> str | None:
+def printed(value: str) -> datetime | None:
     """
-    Bring a printed time to one form: `2026-11-23 9:05` becomes `2026-11-23T09:05:00.000000`.
+    Read a printed time: zero to six digits of a second and unpadded numbers occur (documented).
 
-    Zero to six digits of a second and unpadded numbers occur (documented). None for what is no
-    time, or has a zone, which the service has never been seen to print.
+    None for what is no time, or has a zone, which the service has never been seen to print.
     """
     try:
         moment = datetime.fromisoformat(value)
     except ValueError:
-        moment_or_none = _unpadded(value)
-        if moment_or_none is None:
-            return None
-        moment = moment_or_none
-    return None if moment.tzinfo else moment.isoformat(timespec="microseconds")
+        return _unpadded(value)
+    return None if moment.tzinfo else moment
 
 
 def _unpadded(value: str) -> datetime | None:
@@ -220,6 +227,89 @@ def _unpadded(value: str) -> datetime | None:
         except ValueError:
             continue
     return None
+
+
+_Id = Annotated[int, msgspec.Meta(ge=1, le=HIGHEST_ID)]
+_Int = Annotated[int, msgspec.Meta(ge=-HIGHEST_ID, le=HIGHEST_ID)]
+_Flag = Annotated[int, msgspec.Meta(ge=0, le=1)]
+_Printed = Annotated[datetime, msgspec.Meta(tz=False)]
+
+
+class _ReceivedRow(msgspec.Struct, forbid_unknown_fields=True):
+    """A row of inbox_sms in its usual form."""
+
+    id: _Id
+    id_device: _Int | None = None
+    phone: str | None = None
+    msg: str | None = None
+    date: _Printed | None = None
+    type: _Int | None = None
+
+    def message(self) -> Received:
+        return Received(
+            id=self.id,
+            device_id=self.id_device,
+            phone=self.phone,
+            text=self.msg,
+            channel=_channel(self.type),
+            received_at=self.date,
+        )
+
+
+class _SentRow(msgspec.Struct, forbid_unknown_fields=True):
+    """A row of outbox_sms in its usual form."""
+
+    id: _Id
+    id_device: _Int | None = None
+    phone: str | None = None
+    msg: str | None = None
+    date: _Printed | None = None
+    is_send_to_phone: _Flag | None = None
+    send_to_phone: _Printed | None = None
+    is_send: _Flag | None = None
+    send: _Printed | None = None
+    is_delivered: _Flag | None = None
+    delivered: _Printed | None = None
+    is_cancel: _Flag | None = None
+    cancel: _Printed | None = None
+    is_error: _Flag | None = None
+    is_error_send: _Flag | None = None
+    error_date: _Printed | None = None
+    is_out: _Flag | None = None
+    type: _Int | None = None
+
+    def message(self) -> Sent:
+        return Sent(
+            id=self.id,
+            device_id=self.id_device,
+            phone=self.phone,
+            text=self.msg,
+            channel=_channel(self.type),
+            is_send_to_phone=self.is_send_to_phone,
+            is_send=self.is_send,
+            is_delivered=self.is_delivered,
+            is_cancel=self.is_cancel,
+            is_error=self.is_error,
+            is_error_send=self.is_error_send,
+            is_out=self.is_out,
+            created_at=self.date,
+            handed_at=self.send_to_phone,
+            sent_at=self.send,
+            delivered_at=self.delivered,
+            cancelled_at=self.cancel,
+            failed_at=self.error_date,
+        )
+
+
+_USUAL: dict[Callable[[Row], Any], Callable[[msgspec.Raw], Any]] = {
+    received: msgspec.json.Decoder(_ReceivedRow).decode,
+    sent: msgspec.json.Decoder(_SentRow).decode,
+}
+
+
+def _channel(number: int | None) -> str:
+    """Before there was WhatsApp there was no `type`, so SMS is what its absence means."""
+    return CHANNELS.get(number or 0, f"type:{number}")
 
 
 class _Rest:
@@ -267,7 +357,7 @@ class _Rest:
         self._keep(name, value)
         return None
 
-    def time(self, name: str) -> str | None:
+    def time(self, name: str) -> datetime | None:
         value = self._row.pop(name, None)
         moment = printed(value) if isinstance(value, str) else None
         if moment is None:
@@ -275,13 +365,11 @@ class _Rest:
         return moment
 
     def channel(self) -> str:
-        """Before there was WhatsApp there was no `type`, so SMS is what its absence means."""
         value = self._row.pop("type", None)
         number = integer(value)
         if number is None:
             self._keep("type", value)
-            return "type:?" if self._odd.get("type") else "sms"
-        return CHANNELS.get(number, f"type:{number}")
+        return "type:?" if "type" in self._odd else _channel(number)
 
     def left(self) -> dict[str, Any] | None:
         return {**self._row, **self._odd} or None

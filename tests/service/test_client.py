@@ -126,7 +126,7 @@ def test_every_call_is_a_post_with_the_token_in_its_body():
         return httpx.Response(200, json={"code": "0", "count": 0, "id": 1, "data": []})
 
     client = answering(respond)
-    dates = Dates(datetime(2026, 1, 1), datetime(2026, 1, 2))  # noqa: DTZ001
+    dates = Dates(datetime(2026, 1, 1), datetime(2026, 1, 2))
     client.user()
     list(client.devices(archived=False))
     list(client.inbox(ALL))

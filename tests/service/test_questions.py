@@ -7,7 +7,7 @@ import pytest
 from semysync.service.client import Client
 from semysync.service.questions import Dates, Doomed, Ids, Range
 
-DAY = Dates(datetime(2026, 1, 1), datetime(2026, 1, 2, 23, 59, 59))  # noqa: DTZ001
+DAY = Dates(datetime(2026, 1, 1), datetime(2026, 1, 2, 23, 59, 59))
 
 
 def test_a_range_names_what_is_set_and_nothing_else():
@@ -33,7 +33,7 @@ def test_a_list_is_joined_by_commas():
         lambda: Ids(()),
         lambda: Ids((0,)),
         lambda: Ids(tuple(range(1, 52))),
-        lambda: Dates(datetime(2026, 1, 2), datetime(2026, 1, 1)),  # noqa: DTZ001
+        lambda: Dates(datetime(2026, 1, 2), datetime(2026, 1, 1)),
         lambda: Dates(datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC)),
         lambda: Doomed(0, Range(1, 2), DAY),
         lambda: Doomed(1, Range(1), DAY),
