@@ -3,24 +3,30 @@ The configuration: a TOML file made into a frozen `Config`.
 
 `load` finds and reads the file. Every mistake is reported at once, each with its key, the value
 and what was expected; an unknown key is a mistake, and the nearest known one is named. What a key
-means is said once, in `config.example.toml`, which a test holds to the fields below.
+means is said once, in `config.example.toml`, which a test holds to the fields below. The token may
+have been typed into any place: no message shows what stands where a token might.
 """
 
 import difflib
 import os
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
-from datetime import date
+from datetime import date, datetime
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
+from typing import Annotated, Any, Literal, get_args, get_origin
+from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 
+from semysync.contact import is_region
 from semysync.errors import ConfigError
+from semysync.mirror.times import Locale, zone_named
 
-Seconds = Annotated[int, msgspec.Meta(ge=1)]
+Seconds = Annotated[int, msgspec.Meta(ge=1, le=366 * 24 * 3600)]
+History = Literal["all", "none"] | date
+HISTORIES = date(1970, 1, 1), date(2099, 12, 31)  # what dates a history may begin with
 SYSTEM_CONFIG = Path("/etc/semysync/config.toml")
 
 
@@ -31,6 +37,9 @@ class Api(msgspec.Struct, frozen=True, kw_only=True):
     token_file: str | None = None
     base_url: str = "https://semysms.net/api/3/"
     timeout_s: Seconds = 30
+    requests_per_minute: Annotated[int, msgspec.Meta(ge=1)] = 60
+    timezone: str = "auto"
+    phone_timezone: str = "auto"
 
     def __repr__(self) -> str:
         return f"<Api at {self.base_url}>"
@@ -48,9 +57,16 @@ class Pull(msgspec.Struct, frozen=True, kw_only=True):
     inbox_s: Seconds = 10
     sent_s: Seconds = 20
     devices_s: Seconds = 60
-    history: Literal["all", "none"] | date = "all"
+    account_s: Seconds = 3600
+    history: History = "all"
     lookback_s: Seconds = 600
     scope: Literal["auto", "account", "device"] = "auto"
+
+
+class Contacts(msgspec.Struct, frozen=True, kw_only=True):
+    """How numbers are read."""
+
+    region: str | None = None
 
 
 class Log(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,6 +82,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     api: Api = Api()
     database: Database = Database()
     pull: Pull = Pull()
+    contacts: Contacts = Contacts()
     log: Log = Log()
     source: Path | None = None
 
@@ -73,19 +90,19 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         """
         Find the token, for commands that call the service.
 
-        Raises `ConfigError` where there is none, more than one in the file, or it can't be read.
+        Raises `ConfigError` where there is none, or it can't be read.
         """
-        if self.api.token and self.api.token_file:
-            raise ConfigError("[api] has both `token` and `token_file`: keep one of them")
         if self.api.token:
-            return self.api.token.strip()
+            return _checked_token(self.api.token, "`token` in [api]")
         if self.api.token_file:
-            return _read_token(Path(self.api.token_file).expanduser())
-        if token := environ.get("SEMYSYNC_TOKEN", "").strip():
-            return token
-        credentials = environ.get("CREDENTIALS_DIRECTORY")
-        if credentials and (Path(credentials) / "token").exists():
-            return _read_token(Path(credentials) / "token")
+            # Who takes `token_file` for `token` has put the token itself here.
+            shown = self.api.token_file if "/" in self.api.token_file else "***"
+            return _token_in(self._path(self.api.token_file), f"{shown}, `token_file` in [api]")
+        if token := environ.get("SEMYSYNC_TOKEN"):
+            return _checked_token(token, "$SEMYSYNC_TOKEN")
+        credential = Path(environ.get("CREDENTIALS_DIRECTORY", "/"), "token")
+        if "CREDENTIALS_DIRECTORY" in environ and os.path.exists(credential):  # noqa: PTH110
+            return _token_in(credential, f"the credential {credential}")
         raise ConfigError(
             "no token: set `token_file` in [api], or $SEMYSYNC_TOKEN; the service shows it in its "
             "control panel under /myprofile/usertoken"
@@ -94,12 +111,23 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     def mirror(self, environ: Mapping[str, str] = os.environ) -> Path:
         """Return the path of the mirror: as configured, else where such files belong."""
         if self.database.path:
-            return Path(self.database.path).expanduser()
+            return self._path(self.database.path)
         if self.source and self.source.parent == SYSTEM_CONFIG.parent:
             name = "" if self.source == SYSTEM_CONFIG else self.source.stem
             return Path("/var/lib/semysync", name, "semysync.db")
-        home = environ.get("XDG_DATA_HOME") or Path(environ.get("HOME", "~"), ".local/share")
-        return Path(home, "semysync", "semysync.db").expanduser()
+        return _home(environ, "XDG_DATA_HOME", ".local/share") / "semysync" / "semysync.db"
+
+    def locale(self) -> Locale:
+        """Return what there is to know of zones and numbers for writing the mirror."""
+        return Locale(
+            region=self.contacts.region,
+            timezone=self.api.timezone,
+            phone_timezone=self.api.phone_timezone,
+        )
+
+    def _path(self, text: str) -> Path:
+        """Resolve a path in the file: what is not absolute begins where the file is."""
+        return (self.source.parent if self.source else Path()) / Path(text).expanduser()
 
 
 def load(path: Path | None, environ: Mapping[str, str] = os.environ) -> Config:
@@ -111,12 +139,7 @@ def load(path: Path | None, environ: Mapping[str, str] = os.environ) -> Config:
     source = path or next(_usual(environ), None)
     if source is None:
         return Config()
-    try:
-        raw = tomllib.loads(source.read_text(encoding="utf-8"))
-    except OSError as exc:
-        raise ConfigError(f"cannot read the configuration {source}: {exc.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
-        raise ConfigError(f"{source} is no TOML: {exc}") from None
+    raw = _toml(source)
     mistakes: list[str] = []
     sections = {
         field.name: _section(field.name, field.type, raw.pop(field.name, {}), mistakes)
@@ -126,23 +149,63 @@ def load(path: Path | None, environ: Mapping[str, str] = os.environ) -> Config:
     mistakes += [
         f"[{name}]: there is no such section{_nearest(name, sections)}"
         if isinstance(value, dict)
-        else f"{name} = {_shown(name, value)}: a key belongs into a section, such as [pull]"
+        else f"{name}: a key belongs into a section, such as [pull]"
         for name, value in raw.items()
     ]
-    if not mistakes:
-        mistakes += _unsafe(sections["api"])
+    mistakes += _contradictions(sections["api"])
+    mistakes += _places(sections["api"], sections["contacts"])
     if mistakes:
         raise ConfigError("\n".join([f"{source} has mistakes:", *(f"  {m}" for m in mistakes)]))
-    return Config(**sections, source=source)
+    return Config(**sections, source=source.absolute())
+
+
+def _places(api: Api, contacts: Contacts) -> Iterator[str]:
+    """Name the zones and the region that do not exist."""
+    for key in ("timezone", "phone_timezone"):
+        zone = getattr(api, key)
+        try:
+            if zone != "auto":
+                zone_named(zone)
+        except ValueError:
+            yield (
+                f"[api] {key} = {zone!r}: expected `auto`, a name such as Europe/Berlin, "
+                "or an offset such as +03:00"
+            )
+    if contacts.region and not is_region(contacts.region):
+        yield (
+            f"[contacts] region = {contacts.region!r}: expected the two capital letters of a "
+            "country, such as RU or GB"
+        )
 
 
 def _usual(environ: Mapping[str, str]) -> Iterator[Path]:
     if named := environ.get("SEMYSYNC_CONFIG"):
         yield Path(named)
         return
-    home = environ.get("XDG_CONFIG_HOME") or Path(environ.get("HOME", "~"), ".config")
-    candidates = (Path(home, "semysync", "config.toml").expanduser(), SYSTEM_CONFIG)
-    yield from (path for path in candidates if path.exists())
+    ours = _home(environ, "XDG_CONFIG_HOME", ".config") / "semysync" / "config.toml"
+    # A folder that may not be entered is somebody else's: `Path.exists` would raise for it.
+    yield from (path for path in (ours, SYSTEM_CONFIG) if os.path.exists(path))  # noqa: PTH110
+
+
+def _home(environ: Mapping[str, str], variable: str, below: str) -> Path:
+    if named := environ.get(variable):
+        return Path(named)
+    return Path(environ.get("HOME") or os.path.expanduser("~"), below)  # noqa: PTH111  never raises
+
+
+def _toml(source: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(source.read_text(encoding="utf-8"))
+    except OSError as exc:
+        raise ConfigError(f"cannot read the configuration {source}: {exc.strerror}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{source} is no TOML: its text is not UTF-8") from None
+    except tomllib.TOMLDecodeError as exc:
+        where = re.search(r"\(at [^()]*\)$", str(exc))  # the rest may show what stands there
+        raise ConfigError(
+            f"{source} is no TOML: there is a mistake {where[0] if where else 'in it'}; "
+            'texts need quotes, as in key = "text"'
+        ) from None
 
 
 def _section(name: str, kind: Any, raw: Any, mistakes: list[str]) -> Any:
@@ -157,17 +220,36 @@ def _section(name: str, kind: Any, raw: Any, mistakes: list[str]) -> Any:
             mistakes.append(f"[{name}] {key}: there is no such key{_nearest(key, known)}")
             continue
         try:
-            values[key] = msgspec.convert(value, known[key].type)
-        except msgspec.ValidationError as exc:
-            mistakes.append(f"[{name}] {key} = {_shown(key, value)}: {_expectation(key, exc)}")
+            values[key] = _converted(value, known[key].type)
+        except ValueError:
+            expected = _expected(known[key].type)
+            mistakes.append(f"[{name}] {key} = {_shown(key, value)}: expected {expected}")
     return kind(**values)
 
 
-def _expectation(key: str, exc: msgspec.ValidationError) -> str:
-    if key == "history":
-        return 'expected "all", "none" or a date such as 2026-01-31, without quotes'
-    said = str(exc)
-    return said[:1].lower() + said[1:]
+def _converted(value: Any, kind: Any) -> Any:
+    """Check a value. Raises `ValueError`, of which msgspec's errors are a kind."""
+    if kind != History:
+        return msgspec.convert(value, kind)
+    if value in ("all", "none"):
+        return value
+    if isinstance(value, str) and re.fullmatch(r"\d{4}-\d\d-\d\d", value):
+        value = date.fromisoformat(value)
+    if isinstance(value, date) and not isinstance(value, datetime):
+        earliest, latest = HISTORIES
+        if earliest <= value <= latest:
+            return value
+    raise ValueError
+
+
+def _expected(kind: Any) -> str:
+    if kind == History:
+        return '"all", "none" or a date such as 2026-01-31'
+    if kind == Seconds:
+        return "a whole number of seconds, at least 1 and at most a year"
+    if get_origin(kind) is Literal:
+        return "one of " + ", ".join(f'"{value}"' for value in get_args(kind))
+    return "a text in quotes"
 
 
 def _nearest(word: str, known: Mapping[str, object]) -> str:
@@ -177,31 +259,61 @@ def _nearest(word: str, known: Mapping[str, object]) -> str:
 
 def _shown(key: str, value: object) -> str:
     """Show a value as it was written, unless it may be a secret."""
-    return "***" if "token" in key or "secret" in key else repr(value)
+    if "token" in key:
+        return "***"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return repr(value) if isinstance(value, str | int | float | list | dict) else str(value)
 
 
-def _unsafe(api: Api) -> list[str]:
-    """The token goes to this address: it must be a safe one."""
-    url = urlsplit(api.base_url)
-    if url.scheme not in {"http", "https"} or not url.hostname:
-        return [f"[api] base_url = {api.base_url!r}: expected an address such as {Api().base_url}"]
-    if url.scheme == "http" and not _is_loopback(url.hostname):
-        return [f"[api] base_url = {api.base_url!r}: expected https, since the token goes there"]
-    return []
-
-
-def _is_loopback(host: str) -> bool:
+def _contradictions(api: Api) -> list[str]:
+    """Find what is wrong with values that are well-formed, each by itself."""
+    mistakes = []
+    if api.token and api.token_file:
+        mistakes.append("[api] token and token_file: keep one of them")
     try:
-        return ip_address(host).is_loopback
+        url = urlsplit(api.base_url)
+        complete = url.scheme in {"http", "https"} and _is_host(url.hostname) and url.port != 0
+    except ValueError:  # a port that is none, half an IPv6 address
+        mistakes.append(f"[api] base_url: expected an address such as {Api().base_url}")
+        return mistakes
+    shown = f"[api] base_url = '{url.scheme}://{url.hostname or ''}{url.path}'"
+    if url.username or url.password or url.query or url.fragment:
+        mistakes.append(f"{shown}: expected an address alone, without a name, `?` or `#`")
+    elif not complete:
+        mistakes.append(f"{shown}: expected an address such as {Api().base_url}")
+    elif url.scheme == "http" and not _is_loopback(url):
+        mistakes.append(f"{shown}: expected https, since the token goes there")
+    return mistakes
+
+
+def _is_host(name: str | None) -> bool:
+    return bool(name) and not re.search(r"[\s%/\\]|\.\.|^[-.]", name or ".")
+
+
+def _is_loopback(url: SplitResult) -> bool:
+    try:
+        return ip_address(url.hostname or "").is_loopback
     except ValueError:
-        return host == "localhost"
+        return url.hostname == "localhost"
 
 
-def _read_token(path: Path) -> str:
+def _token_in(path: Path, shown: str) -> str:
     try:
-        token = path.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as exc:
-        raise ConfigError(f"cannot read the token from {path}: {exc}") from None
-    if not token:
-        raise ConfigError(f"{path} holds no token")
+        token = path.read_text(encoding="utf-8")
+    except OSError as exc:
+        raise ConfigError(f"cannot read the token from {shown}: {exc.strerror}") from None
+    except UnicodeDecodeError:
+        token = ""
+    return _checked_token(token, shown)
+
+
+def _checked_token(text: str, where: str) -> str:
+    """Return the token without the blanks around it. Raises `ConfigError` where it can be none."""
+    token = text.strip()
+    if not token or not token.isascii() or len(token.split()) > 1:
+        raise ConfigError(
+            f"{where} holds no token: expected one word, as the service shows it in its control "
+            "panel under /myprofile/usertoken"
+        )
     return token

@@ -24,28 +24,33 @@ from semysync.mirror.lock import Lock, Right
 from semysync.mirror.store import Store
 from semysync.model import Box
 from semysync.passes.look import FEW
-from semysync.passes.pull import Progress, Puller
+from semysync.passes.pull import Puller
 from semysync.passes.sync import Outcome, Sync
+from semysync.passes.turns import Turns
 from semysync.service.client import Client
+from semysync.service.pace import Pace, Stopped
 
 log = structlog.get_logger("semysync")
 
+LATE_AFTER_S = 300  #: a box that was not read to its end for so long is late, or
+LATE_PASSES = 5  #: for so many intervals
+
 STOPPING = {signal.SIGTERM, signal.SIGINT}
-
-
-class Stopped(Exception):
-    """The daemon is to end: a pull is cut off between two answers, where nothing is lost."""
 
 
 class Daemon:
     """The passes of one account, each run by the scheduler's only worker."""
 
-    def __init__(self, config: Config, mirror: Path, client: Client) -> None:
+    def __init__(self, config: Config, mirror: Path, client: Client, pace: Pace) -> None:
         self._config = config
         self._mirror = mirror
         self._client = client
+        self._pace = pace
         self._stopping = Event()
+        # What is learnt from pass to pass:
         self._largest = FEW
+        self._turns = Turns(config.api.requests_per_minute)
+        self._configured = False
 
     def start(self) -> BackgroundScheduler:
         """Schedule every pass, all due at once; return the running scheduler."""
@@ -59,6 +64,7 @@ class Daemon:
             ("devices", pull.devices_s, Sync.devices),
             ("inbox", pull.inbox_s, lambda sync: sync.box(Box.INBOX)),
             ("sent", pull.sent_s, lambda sync: sync.box(Box.SENT)),
+            ("account", pull.account_s, Sync.account),
         ):
             scheduler.add_job(
                 self._tick,
@@ -72,23 +78,35 @@ class Daemon:
         return scheduler
 
     def stop(self, scheduler: BackgroundScheduler) -> None:
-        """Let the running pass come to its next answer, then end."""
+        """Let the running pass come to its next question, then end."""
         self._stopping.set()
+        self._pace.stop()
         scheduler.shutdown(wait=True)
 
+    def _configure(self, store: Store) -> None:
+        """Bring the mirror in line with the configuration, before the first pass."""
+        pull = self._config.pull
+        late_after_s = max(LATE_AFTER_S, LATE_PASSES * max(pull.inbox_s, pull.sent_s))
+        store.set_setting("late_after_s", str(late_after_s))
+        store.apply_locale()
+        self._configured = True
+
     def _tick(self, name: str, step: Callable[[Sync], Outcome]) -> None:
+        if self._stopping.is_set():  # it was due, and waited for the pass that ran
+            return
         try:
-            with Store.open(self._mirror) as store:
+            with Store.open(self._mirror, self._config.locale()) as store:
+                if not self._configured:
+                    self._configure(store)
                 puller = Puller(
                     account=self._client,
                     mirror=store,
                     history=self._config.pull.history,
                     lookback=timedelta(seconds=self._config.pull.lookback_s),
-                    watch=self._watch,
                     largest=self._largest,
                 )
-                by_device = self._config.pull.scope != "account"
-                step(Sync(self._client, store, puller, by_device=by_device))
+                scope = self._config.pull.scope
+                step(Sync(self._client, store, puller, scope=scope, turns=self._turns))
                 self._largest = puller.largest
         except Stopped:
             log.info("pass.stopped", kind=name)
@@ -97,12 +115,8 @@ class Daemon:
         except Exception:
             log.exception("pass.broke", kind=name)
 
-    def _watch(self, _progress: Progress) -> None:
-        if self._stopping.is_set():
-            raise Stopped
 
-
-def run(config: Config, mirror: Path, client: Client) -> None:
+def run(config: Config, mirror: Path, client: Client, pace: Pace) -> None:
     """
     Keep the mirror up to date until SIGTERM or SIGINT.
 
@@ -113,10 +127,18 @@ def run(config: Config, mirror: Path, client: Client) -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
     with Lock(mirror, Right.SENDER):
         Store.migrate(mirror).close()
-        daemon = Daemon(config, mirror, client)
+        daemon = Daemon(config, mirror, client, pace)
         scheduler = daemon.start()
         log.info("daemon.started", mirror=str(mirror), version=__version__)
         number = signal.sigwait(STOPPING)
         log.info("daemon.stopping", signal=signal.Signals(number).name)
+        _let_a_second_signal_kill()
         daemon.stop(scheduler)
         log.info("daemon.stopped")
+
+
+def _let_a_second_signal_kill() -> None:
+    """End at once for who will not wait for an answer: like any kill, it leaves nothing half."""
+    for number in STOPPING:
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)

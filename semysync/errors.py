@@ -19,6 +19,7 @@ masked in it by the module that raises it.
 """
 
 import os
+from collections.abc import Sequence
 
 
 class SemysyncError(Exception):
@@ -52,13 +53,18 @@ class ServiceError(SemysyncError):
 
 
 class Refused(ServiceError):
-    """The service has answered no. `code` is the service's own, as text, or the HTTP status."""
+    """
+    The service has answered no. `code` is the service's own, as text, or the HTTP status.
+
+    It is `sure` that a request was not taken where the code says so, and no message is named.
+    """
 
     exit_code = os.EX_UNAVAILABLE
 
-    def __init__(self, message: str, *, code: str) -> None:
+    def __init__(self, message: str, *, code: str, sure: bool = True) -> None:
         super().__init__(message)
         self.code = code
+        self.sure = sure
 
 
 class Throttled(Refused):
@@ -83,12 +89,12 @@ class TooLarge(Unreadable):
     """
     The answer was broken off because it is larger than this program is willing to hold.
 
-    `ids_per_row` is how far apart the ids of its rows were, None where none was seen.
+    `seen` are the ids of those of its rows that had come by then, in the order of their coming.
     """
 
-    def __init__(self, message: str, *, ids_per_row: float | None = None) -> None:
+    def __init__(self, message: str, *, seen: Sequence[int] = ()) -> None:
         super().__init__(message)
-        self.ids_per_row = ids_per_row
+        self.seen = seen
 
 
 class Unbounded(Unreadable):

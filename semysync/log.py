@@ -2,27 +2,35 @@
 Logging, set up once: lines for a person on a terminal, JSON elsewhere, on standard error.
 
 Events are `noun.past`, facts are keys. Texts and numbers of messages are never handed to a logger,
-and a token that got into a line all the same, inside an error of a library for example, is masked.
+tracebacks come without the values of variables, and a token that got into a line all the same,
+inside an error of a library for example, is masked.
 """
 
 import logging
+import os
 import sys
 from collections.abc import MutableMapping
-from typing import Any, TextIO
+from pathlib import Path
+from typing import Any, TextIO, cast
 
 import structlog
 
 from semysync.config import Log
 
-NOISY = ("httpx", "httpcore", "apscheduler")
+QUIET = ("httpx", "httpcore", "apscheduler")  # their warnings tell nothing that ours do not
 
 
-def set_up(config: Log, *, token: str = "", stream: TextIO = sys.stderr) -> None:
-    """Send structlog's lines to `stream`; of noisy libraries only their warnings."""
-    console = config.format == "console" or (config.format == "auto" and stream.isatty())
-    level = logging.getLevelNamesMapping()[config.level.upper()]
+def set_up(config: Log, *, token: str = "", stream: TextIO | None = None) -> None:
+    """Send our lines, and the warnings of libraries, to `stream`, which is standard error."""
+    stream = stream or sys.stderr
+    on_terminal = stream.isatty()
+    console = config.format == "console" or (config.format == "auto" and on_terminal)
     renderer: structlog.typing.Processor = (
-        structlog.dev.ConsoleRenderer(colors=stream.isatty(), pad_event_to=0)
+        structlog.dev.ConsoleRenderer(
+            colors=on_terminal and not os.environ.get("NO_COLOR"),
+            pad_event_to=0,
+            exception_formatter=structlog.dev.plain_traceback,  # the pretty one shows variables
+        )
         if console
         else structlog.processors.JSONRenderer(ensure_ascii=False)
     )
@@ -30,17 +38,53 @@ def set_up(config: Log, *, token: str = "", stream: TextIO = sys.stderr) -> None
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            *([] if console else [structlog.processors.dict_tracebacks]),
+            structlog.processors.format_exc_info,
             masking(token),
             renderer,
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.WriteLoggerFactory(stream),
+        wrapper_class=structlog.make_filtering_bound_logger(
+            logging.getLevelNamesMapping()[config.level.upper()]
+        ),
+        logger_factory=structlog.WriteLoggerFactory(cast("TextIO", Enduring(stream))),
         cache_logger_on_first_use=False,
     )
-    logging.basicConfig(stream=stream, level=logging.WARNING, force=True)
-    for name in NOISY:
-        logging.getLogger(name).setLevel(logging.WARNING)
+    logging.basicConfig(handlers=[Forwarding()], level=logging.WARNING, force=True)
+    for name in QUIET:
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+class Enduring:
+    """A stream that may break: the disk is full for a while, or whoever read the log has gone."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        try:
+            self._stream.write(text)
+            self._stream.flush()
+        except BrokenPipeError:
+            # For good: else Python would fail at the end, when it flushes what is left.
+            with Path(os.devnull).open("w") as nowhere:
+                os.dup2(nowhere.fileno(), self._stream.fileno())
+        except (OSError, ValueError):  # ValueError: it is closed
+            pass
+
+    def flush(self) -> None:
+        """Nothing is left to do after a write."""
+
+
+class Forwarding(logging.Handler):
+    """Gives what libraries log the form of our own lines, and hides the token in it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        structlog.get_logger().log(
+            record.levelno,
+            "library.spoke",
+            library=record.name,
+            said=record.getMessage(),
+            exc_info=record.exc_info,
+        )
 
 
 def masking(token: str) -> structlog.typing.Processor:
@@ -72,8 +116,9 @@ def masked(value: Any, token: str) -> Any:
 
 
 def silence() -> None:
-    """Log nothing: a command that shows its progress on the terminal has said it all."""
+    """Log nothing: for a command that says itself what it did."""
     structlog.configure(logger_factory=structlog.ReturnLoggerFactory(), processors=[_drop])
+    logging.basicConfig(handlers=[logging.NullHandler()], force=True)
 
 
 def _drop(_logger: Any, _method: str, _event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -46,10 +46,11 @@ def store(tmp_path):
 def make_sync(client, store):
     """Make the passes over the sandbox and the mirror; keywords go to the puller."""
 
-    def make(*, by_device=True, **puller):
+    def make(*, by_device=True, scope=None, turns=None, **puller):
         puller = {"lookback": timedelta(minutes=10)} | puller
         puller = Puller(account=client, mirror=store, **puller)
-        return Sync(client, store, puller, by_device=by_device)
+        scope = scope or ("device" if by_device else "account")
+        return Sync(client, store, puller, scope=scope, turns=turns)
 
     return make
 

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from semysync import __version__
+from semysync.cli.common import complain, examples
 from semysync.cli.demo import demo
 from semysync.cli.pulling import run, sync
 from semysync.cli.reading import devices, messages, status
@@ -25,21 +26,28 @@ class Program(click.Group):
         return list(self.commands)
 
     def invoke(self, ctx: click.Context) -> Any:
+        for stream in (sys.stdout, sys.stderr):
+            if hasattr(stream, "reconfigure"):  # a letter that the terminal lacks is no error
+                stream.reconfigure(errors="backslashreplace")
         try:
             return super().invoke(ctx)
         except SemysyncError as exc:
-            click.echo(f"semysync: {exc}", err=True)
+            complain(str(exc))
             sys.exit(exc.exit_code)
 
 
-@click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, package_name="semysync")
+@click.group(
+    cls=Program,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=examples(
+        "semysync demo                         # try it without an account",
+        "SEMYSYNC_TOKEN=... semysync sync      # mirror your account",
+        "semysync messages -n 50               # read it",
+    ),
+)
+@click.version_option(__version__, message="%(prog)s %(version)s", prog_name="semysync")
 def main() -> None:
-    """
-    Keep a SQLite mirror of a SemySMS account.
-
-    Try it without an account: `semysync demo`.
-    """
+    """Keep a SQLite mirror of a SemySMS account."""
 
 
 for command in (demo, run, sync, messages, devices, status, sandbox):

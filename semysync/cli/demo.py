@@ -1,26 +1,28 @@
 """`demo`: the whole thing without an account."""
 
 import shlex
+import shutil
 import sys
 import tempfile
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
+from sqlite3 import Row
 from typing import TYPE_CHECKING
 
 import click
 
-from semysync.cli.common import one_line, print_table
+from semysync.cli.common import examples, one_line, print_table
 from semysync.cli.pulling import client_for, make_sync, open_store, progress_bars
 from semysync.cli.reading import short_time
 from semysync.config import Api, Config
 from semysync.mirror.file import explained, open_reader
 
 if TYPE_CHECKING:
-    from semysync.passes.sync import Sync
+    from semysync.passes.sync import Outcome, Sync
 
 HISTORY = 4_000  # messages
-WATCH_S = 10  # how long new messages are shown
+WATCH_S = 8  # how long new messages are shown
 NEW_EVERY_S = 1.5
 PULL_EVERY_S = 0.5
 
@@ -41,9 +43,15 @@ select at, direction, contact, text
 TOPS = "select (select max(id) from inbox) as inbox, (select max(id) from sent) as sent"
 
 
-@click.command()
+@click.command(epilog=examples("semysync demo", "semysync demo --keep --messages 100000"))
 @click.option("--keep", is_flag=True, help="Go on until Ctrl-C.")
-@click.option("--messages", type=click.IntRange(min=10), default=HISTORY, show_default=True)
+@click.option(
+    "--messages",
+    type=click.IntRange(min=10),
+    default=HISTORY,
+    show_default=True,
+    help="How long the history is.",
+)
 def demo(keep: bool, messages: int) -> None:
     """
     Show the whole thing without an account.
@@ -56,53 +64,81 @@ def demo(keep: bool, messages: int) -> None:
 
     log.silence()
     path = Path(tempfile.mkdtemp(prefix="semysync-demo-"), "semysync.db")
-    switches = Switches(arrivals_every_s=NEW_EVERY_S, answers="on")
+    switches = Switches(
+        arrivals_every_s=NEW_EVERY_S, answers="on", server_zone="+00:00", phone_zone="+00:00"
+    )
     with Sandbox(messages=messages, switches=switches) as stand_in:
         click.echo(f"A stand-in for the service answers at {stand_in.base_url}.")
-        settings = Config(api=Api(base_url=stand_in.base_url))
+        settings = Config(api=Api(base_url=stand_in.base_url, requests_per_minute=10_000))
         with client_for(settings, stand_in.token) as client, open_store(path) as store:
             began = time.monotonic()
-            with progress_bars() as watch:
+            with progress_bars(stay=True) as watch:
                 outcomes = make_sync(settings, client, store, watch).once()
-            added = sum(o.noted.added for o in outcomes if o.noted.kind != "devices")
-            took = time.monotonic() - began
-            click.echo(f"Mirrored {added:,} messages in {took:.1f} s. Now new ones arrive:\n")
+            added, took = messages_added(outcomes), time.monotonic() - began
+            until = "until Ctrl-C" if keep else f"for {WATCH_S} seconds"
+            click.echo(f"Mirrored {added:,} messages in {took:.1f} s. New ones arrive, {until}:\n")
             with suppress(KeyboardInterrupt):
                 follow(make_sync(settings, client, store, lambda _: None), path, keep=keep)
     explain(path)
 
 
+def messages_added(outcomes: list["Outcome"]) -> int:
+    """Count what a pass has brought, or raise what stopped it."""
+    for outcome in outcomes:
+        if outcome.failure:
+            raise outcome.failure
+    return sum(
+        outcome.noted.added for outcome in outcomes if outcome.noted.kind in {"inbox", "sent"}
+    )
+
+
 def follow(sync: "Sync", path: Path, *, keep: bool) -> None:
     """Pull every half second and print what is new."""
-    reader = open_reader(path)
-    tops = dict(reader.execute(TOPS).fetchone())
-    ends = time.monotonic() + WATCH_S
-    while keep or time.monotonic() < ends:
-        time.sleep(PULL_EVERY_S)
-        sync.once()
-        for row in reader.execute(NEW, tops):
-            sign = "<" if row["direction"] == "in" else ">"
-            line = f"  {short_time(row['at'])[11:]}  {sign} {row['contact']:<14} "
-            click.echo(line + one_line(row["text"])[:60])
+    with closing(open_reader(path)) as reader:
         tops = dict(reader.execute(TOPS).fetchone())
-    reader.close()
+        ends = time.monotonic() + WATCH_S
+        while keep or time.monotonic() < ends:
+            time.sleep(PULL_EVERY_S)
+            messages_added(sync.once())
+            for row in reader.execute(NEW, tops):
+                click.echo(shown(row, shutil.get_terminal_size().columns))
+            tops = dict(reader.execute(TOPS).fetchone())
+
+
+def shown(row: Row, width: int) -> str:
+    """Show a message in one line of a terminal."""
+    from rich.cells import cell_len, set_cell_size
+
+    sign = "<" if row["direction"] == "in" else ">"
+    contact = set_cell_size(one_line(row["contact"]), 14)
+    line = f"  {short_time(row['at'])[11:]}  {sign} {contact} {one_line(row['text'])}"
+    return line if cell_len(line) <= width else set_cell_size(line, width - 1) + "…"
 
 
 def explain(path: Path) -> None:
     """Print where the file is, what a query brings, and what to type next."""
     click.echo(f"\nEverything is in one SQLite file: {path}")
-    click.echo("Ask it whatever you like, for example for the busiest conversations:")
+    click.echo("Ask it whatever you like, for example for the busiest conversations:\n")
     click.echo("  " + BUSIEST.strip().replace("\n", "\n  ") + "\n")
-    with explained(path):
-        reader = open_reader(path)
+    with explained(path), closing(open_reader(path)) as reader:
         rows = reader.execute(BUSIEST).fetchall()
-        reader.close()
     print_table(
         ["contact", "messages", "last"],
-        [(one_line(row["contact"]), row["messages"], short_time(row["last"])) for row in rows],
+        [(row["contact"], f"{row['messages']:>8,}", short_time(row["last"])) for row in rows],
     )
-    program, file = shlex.quote(sys.argv[0]), shlex.quote(str(path))
-    click.echo("\nWhat to type next:")
-    click.echo(f"  {program} messages --database {file}")
-    click.echo(f"  {program} devices --database {file}")
-    click.echo(f"  SEMYSYNC_TOKEN=<your token> {program} sync")
+    program, file = called(), shlex.quote(str(path))
+    click.echo("\nWhat to type next:\n")
+    for command in ("messages", "devices", "status"):
+        click.echo(f"  {program} {command} --database {file}")
+    click.echo(
+        "\nFor your own account put its token, which the service shows in its control\n"
+        f"panel under /myprofile/usertoken, into $SEMYSYNC_TOKEN, and type:\n\n  {program} sync"
+    )
+
+
+def called() -> str:
+    """Return what to type to call this program again."""
+    program = sys.argv[0]
+    if Path(program).name == "__main__.py":
+        return f"{shlex.quote(sys.executable)} -m semysync"
+    return "semysync" if program == shutil.which("semysync") else shlex.quote(program)

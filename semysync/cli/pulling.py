@@ -2,82 +2,122 @@
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from semysync.cli.common import config_option, configured, database_option, json_option, print_json
+from semysync.cli.common import (
+    complain,
+    config_option,
+    configured,
+    database_option,
+    examples,
+    json_option,
+    one_line,
+    print_json,
+)
 from semysync.config import Config
-from semysync.errors import MirrorBusy
+from semysync.errors import ConfigError, MirrorBusy, MirrorUnusable, Refused, Throttled, Unreadable
+from semysync.mirror.times import ANYWHERE, Locale
 
 if TYPE_CHECKING:
     from semysync.mirror.store import Store
     from semysync.passes.pull import Progress
     from semysync.passes.sync import Outcome, Sync
     from semysync.service.client import Client
+    from semysync.service.pace import Pace
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "SEMYSYNC_TOKEN=... semysync sync --database messages.db", "semysync sync --json"
+    )
+)
 @config_option
 @database_option
 @json_option
 def sync(config: Path | None, database: Path | None, as_json: bool) -> None:
-    r"""
+    """
     Bring the mirror up to date once, and end.
 
     The first time this loads the whole history; when it is broken off, the next call goes on where
     it was. It may run beside the daemon.
 
-    \b
-    Example:
-      SEMYSYNC_TOKEN=... semysync sync --database messages.db
+    Ends with 1 where it came through only in part, 69 where the service refuses, 75 where trying
+    again later may help, 78 where the configuration is at fault.
     """
     from semysync import log
 
     settings, path = configured(config, database)
-    token = settings.token()
-    if not sys.stderr.isatty():
-        log.set_up(settings.log, token=token)
-    else:
-        log.silence()
-    with client_for(settings, token) as client, open_store(path) as store, progress_bars() as watch:
-        outcomes = make_sync(settings, client, store, watch).once()
+    log.silence()
+    try:
+        with (
+            client_for(settings, settings.token()) as client,
+            open_store(path, settings.locale()) as store,
+            progress_bars(stay=False) as watch,
+        ):
+            outcomes = make_sync(settings, client, store, watch).once()
+    except KeyboardInterrupt:
+        complain("stopped; what came so far is kept, and the next `semysync sync` goes on there")
+        sys.exit(1)
     if as_json:
         print_json({"mirror": str(path), "passes": [summary(outcome) for outcome in outcomes]})
     else:
         for outcome in outcomes:
             click.echo(sentence(outcome))
-        click.echo(f"The mirror is {path}.")
+        click.echo(f"mirror   {path}")
     finish(outcomes)
 
 
-@click.command()
+@click.command(
+    epilog=examples("semysync run", "semysync run --config /etc/semysync/shop.toml 2>> shop.log")
+)
 @config_option
 @database_option
 def run(config: Path | None, database: Path | None) -> None:
     """
     Keep the mirror up to date until stopped: the daemon.
 
-    It asks for new messages at the intervals in [pull] and ends on SIGTERM or Ctrl-C. What it does
-    is logged on standard error, a line for each pass that brought something.
+    It asks for new messages at the intervals in [pull] and ends on SIGTERM or Ctrl-C, as soon as
+    the question that it waits for is answered; a second one ends it at once. What it does is
+    logged on standard error, a line for each pass that brought something.
+
+    One daemon works on a mirror: another one for the same file ends with 75.
     """
     from semysync import daemon, log
+    from semysync.service.pace import Pace
 
     settings, path = configured(config, database)
     token = settings.token()
     log.set_up(settings.log, token=token)
-    with client_for(settings, token) as client:
-        daemon.run(settings, path, client)
+    pace = Pace(settings.api.requests_per_minute)
+    with client_for(settings, token, pace) as client:
+        ready(path)
+        daemon.run(settings, path, client, pace)
 
 
-def client_for(settings: Config, token: str) -> "Client":
+def client_for(settings: Config, token: str, pace: "Pace | None" = None) -> "Client":
     """Return a client as configured."""
     from semysync.service.client import Client
+    from semysync.service.pace import Pace
 
-    return Client(token, base_url=settings.api.base_url, timeout_s=settings.api.timeout_s)
+    base_url = settings.api.base_url
+    try:
+        return Client(
+            token,
+            base_url=base_url,
+            timeout_s=settings.api.timeout_s,
+            pace=pace or Pace(settings.api.requests_per_minute),
+        )
+    except (OSError, ValueError, ImportError) as exc:
+        # A proxy or a file of certificates, named by the environment, that is no good.
+        raise ConfigError(
+            f"cannot prepare a connection to {base_url}: {exc}; check $HTTPS_PROXY, $ALL_PROXY, "
+            "$SSL_CERT_FILE and their like"
+        ) from None
 
 
 def make_sync(
@@ -94,33 +134,48 @@ def make_sync(
         lookback=timedelta(seconds=settings.pull.lookback_s),
         watch=watch,
     )
-    return Sync(client, store, puller, by_device=settings.pull.scope != "account")
+    return Sync(client, store, puller, scope=settings.pull.scope)
+
+
+def ready(path: Path) -> None:
+    """Make an empty file where there is none, and raise where one cannot become a mirror."""
+    from semysync.mirror.file import check_version, connect, create, explained
+
+    create(path)
+    with explained(path), closing(connect(path)) as conn:
+        check_version(conn, path, to_migrate=True)
 
 
 @contextmanager
-def open_store(path: Path) -> Iterator["Store"]:
-    """Open the mirror; make it or bring it up to date first, unless a daemon is at work on it."""
-    from semysync.mirror.file import create
+def open_store(path: Path, locale: Locale = ANYWHERE) -> Iterator["Store"]:
+    """
+    Open the mirror; make it or bring it up to date first, unless a daemon is at work on it.
+
+    The lock is held for that only: pulls need none.
+    """
     from semysync.mirror.lock import Lock, Right
     from semysync.mirror.store import Store
 
-    create(path)
+    ready(path)
     try:
-        lock = Lock(path, Right.SENDER)
-    except MirrorBusy:
-        with Store.open(path) as store:
-            yield store
-        return
-    with lock, Store.migrate(path) as store:
+        with Lock(path, Right.SENDER):
+            store = Store.migrate(path, locale)
+    except MirrorBusy as held:
+        try:
+            store = Store.open(path, locale)
+        except MirrorUnusable:
+            ready(path)  # raises where it is newer, or not ours; else its holder has yet to make it
+            raise held from None
+    with store:
+        store.apply_locale()
         yield store
 
 
 @contextmanager
-def progress_bars() -> Iterator[Callable[["Progress"], None]]:
-    """Show a bar for each box on a terminal; elsewhere nothing."""
+def progress_bars(*, stay: bool) -> Iterator[Callable[["Progress"], None]]:
+    """Show a bar for each box on a terminal, which may stay there; elsewhere nothing."""
     if not sys.stderr.isatty():
-        with nullcontext():
-            yield lambda _: None
+        yield lambda _: None
         return
     from rich.console import Console
     from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
@@ -132,7 +187,7 @@ def progress_bars() -> Iterator[Callable[["Progress"], None]]:
         TextColumn("{task.fields[messages]:>9,} messages"),
         TimeElapsedColumn(),
     )
-    with Bars(*columns, console=Console(stderr=True)) as bars:
+    with Bars(*columns, console=Console(stderr=True), transient=not stay) as bars:
         tasks = {}
 
         def watch(progress: "Progress") -> None:
@@ -171,13 +226,25 @@ def sentence(outcome: "Outcome") -> str:
 
 
 def finish(outcomes: list["Outcome"]) -> None:
-    """End with the exit code that says how far it came, after a sentence for what failed."""
-    failures = [outcome for outcome in outcomes if outcome.failure]
-    for outcome in failures:
-        click.echo(f"semysync: {outcome.noted.error}", err=True)
-    if not failures:
+    """End with the exit code that says how far it came, after a sentence on what failed."""
+    failed = [outcome for outcome in outcomes if outcome.failure]
+    if not failed:
         return
-    first = failures[0].failure
-    if any(outcome.complete for outcome in outcomes if outcome.noted.kind != "devices"):
+    first, *others = failed
+    also = f" ({' and '.join(o.noted.kind for o in others)} failed as well)" if others else ""
+    complain(f"{one_line(first.noted.error or '')}{also}{advice(first.failure)}")
+    if any(outcome.complete for outcome in outcomes if outcome.noted.kind in {"inbox", "sent"}):
         sys.exit(1)
-    sys.exit(first.exit_code if first else 1)
+    sys.exit(first.failure.exit_code if first.failure else 1)
+
+
+def advice(failure: Exception | None) -> str:
+    """Say what to do about a failure whose own words do not."""
+    match failure:
+        case Throttled(retry_after_s=pause):
+            return f"; try again in {f'{pause:g} s' if pause else 'a few minutes'}"
+        case Refused(code=code) if code != "404":
+            return "; check the token, and the account in the service's control panel"
+        case Unreadable(exit_code=75):
+            return "; try again later: what came so far is kept"
+    return ""

@@ -2,10 +2,10 @@
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from sqlite3 import Connection
+from sqlite3 import Connection, Row
 from typing import Any
 
 import click
@@ -13,15 +13,18 @@ import click
 from semysync.cli.common import (
     config_option,
     database_option,
+    examples,
     json_option,
     one_line,
     print_json,
     print_table,
     reader_path,
 )
+from semysync.contact import contact_of
 from semysync.mirror.file import explained, open_reader
 
 LATE_S = 300  # a box that was not read to its end for so long is late
+MOST = 2**62  # what SQLite takes for a limit
 
 MESSAGES = """
 select at, direction, contact, text, status, device, channel, phone, id
@@ -40,14 +43,16 @@ select id, name, label, channel, battery, service_on, use_for_sending, archived,
  order by archived, last_active_at desc, id
 """
 
-BOXES = """
-select 'inbox' as box, (select count(*) from inbox) as messages,
-       max(last_id) as mark, min(looked_at) as looked_at, min(loaded_at is not null) as loaded
-  from marks where box = 'inbox'
-union all
-select 'sent', (select count(*) from sent),
-       max(last_id), min(looked_at), min(loaded_at is not null)
-  from marks where box = 'sent'
+COUNTS = "select (select count(*) from inbox) as inbox, (select count(*) from sent) as sent"
+
+# A box is asked by device, or for the whole account (device_id 0): the later way counts, should
+# the configuration have changed. By device it is as old as the device that was read longest ago.
+LOOKS = """
+select box, max(last_id) as mark,
+       case when count(looked_at) = count(*) then min(looked_at) end as looked_at
+  from marks
+ group by box, device_id = 0
+ order by looked_at
 """
 
 LAST_PASSES = """
@@ -57,12 +62,17 @@ select kind, finished_at, error
 """
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "semysync messages -n 50 --contact +79201234567",
+        "semysync messages --json --direction in | jq -r '.[].text'",
+    )
+)
 @config_option
 @database_option
 @json_option
 @click.option("-n", "--limit", type=click.IntRange(min=1), default=20, show_default=True)
-@click.option("--contact", help="Only messages from and to this number, as the mirror has it.")
+@click.option("--contact", help="Only messages from and to this number or name.")
 @click.option("--device", type=int, help="Only messages of this device's id.")
 @click.option("--direction", type=click.Choice(["in", "out"]), help="Received, or sent.")
 def messages(
@@ -74,14 +84,17 @@ def messages(
     device: int | None,
     direction: str | None,
 ) -> None:
-    r"""
+    """
     Show the newest messages, both directions, the latest last.
 
-    \b
-    Example:
-      semysync messages -n 50 --contact +79201234567
+    Times are as the service and the phones print them, each by its own clock.
     """
-    wanted = {"limit": limit, "contact": contact, "device": device, "direction": direction}
+    wanted = {
+        "limit": min(limit, MOST),
+        "contact": contact_of(contact),
+        "device": device,
+        "direction": direction,
+    }
     with reading(config, database) as conn:
         rows = conn.execute(MESSAGES, wanted).fetchall()[::-1]
     if as_json:
@@ -96,16 +109,16 @@ def messages(
             (
                 short_time(row["at"]),
                 "<" if row["direction"] == "in" else ">",
-                one_line(row["contact"]),
+                row["contact"],
                 "" if row["direction"] == "in" else row["status"],
-                one_line(row["text"]),
+                row["text"],
             )
             for row in rows
         ],
     )
 
 
-@click.command()
+@click.command(epilog=examples("semysync devices", "semysync devices --json"))
 @config_option
 @database_option
 @json_option
@@ -124,7 +137,7 @@ def devices(config: Path | None, database: Path | None, as_json: bool) -> None:
         [
             (
                 row["id"],
-                one_line(row["label"] or row["name"]),
+                row["label"] or row["name"],
                 row["channel"],
                 "" if row["battery"] is None else f"{row['battery']} %",
                 on_or_off(row["service_on"]),
@@ -137,7 +150,9 @@ def devices(config: Path | None, database: Path | None, as_json: bool) -> None:
     )
 
 
-@click.command()
+@click.command(
+    epilog=examples("semysync status", "semysync status --json || echo 'look after semysync'")
+)
 @config_option
 @database_option
 @json_option
@@ -145,17 +160,17 @@ def status(config: Path | None, database: Path | None, as_json: bool) -> None:
     """
     Show how the mirror is: how much it holds and how old it is.
 
-    Ends with 1 where it is late or failing, for scripts that watch it.
+    The verdict is `ok`; `late` where a box was not read to its end for five minutes; or `failing`
+    after a pass that failed. Ends with 1 where it is not `ok`, for scripts that watch it.
     """
     with reading(config, database) as conn:
-        boxes = [dict(row) for row in conn.execute(BOXES)]
+        counts = conn.execute(COUNTS).fetchone()
+        looks = {row["box"]: row for row in conn.execute(LOOKS)}
         phones = conn.execute("select count(*) from devices where not archived").fetchone()[0]
         passes = [dict(row) for row in conn.execute(LAST_PASSES)]
         path = conn.execute("select file from pragma_database_list").fetchone()[0]
-    errors = [f"{row['error']}" for row in passes if row["error"]]
-    for box in boxes:
-        box["loaded"] = bool(box["loaded"])
-        box["lag_s"] = seconds_since(box["looked_at"])
+    boxes = [box_facts(name, counts[name], looks.get(name)) for name in ("inbox", "sent")]
+    errors = [row["error"] for row in passes if row["error"]]
     verdict = verdict_on(boxes, errors)
     if as_json:
         facts = {"verdict": verdict, "mirror": path, "boxes": boxes, "devices": phones}
@@ -163,15 +178,11 @@ def status(config: Path | None, database: Path | None, as_json: bool) -> None:
     else:
         click.echo(f"verdict  {verdict}")
         for box in boxes:
-            loading = "" if box["loaded"] else ", first load not complete"
-            age = "never" if box["lag_s"] is None else f"{rough_age(box['lag_s'])} ago"
-            click.echo(
-                f"{box['box']:<8} {box['messages']:,} messages, complete as of {age}{loading}"
-            )
+            click.echo(f"{box['box']:<8} {box['messages']:,} messages, {age_of(box)}")
         click.echo(f"devices  {phones:,}")
         for error in errors:
-            click.echo(f"error    {error}")
-        click.echo(f"mirror   {path}")
+            click.echo(f"error    {one_line(error)}")
+        click.echo(f"mirror   {one_line(path)}")
     sys.exit(0 if verdict == "ok" else 1)
 
 
@@ -179,20 +190,35 @@ def status(config: Path | None, database: Path | None, as_json: bool) -> None:
 def reading(config: Path | None, database: Path | None) -> Iterator[Connection]:
     """Open the mirror for the time of a query, and put into words what goes wrong with it."""
     path = reader_path(config, database)
-    conn = open_reader(path)
-    try:
-        with explained(path):
-            yield conn
-    finally:
-        conn.close()
+    with explained(path), closing(open_reader(path)) as conn:
+        yield conn
+
+
+def box_facts(name: str, messages: int, look: Row | None) -> dict[str, Any]:
+    """Return what there is to know of a box; `lag_s` is None until its first load is complete."""
+    looked_at = look["looked_at"] if look else None
+    return {
+        "box": name,
+        "messages": messages,
+        "mark": look["mark"] if look else None,
+        "looked_at": looked_at,
+        "lag_s": seconds_since(looked_at),
+    }
 
 
 def verdict_on(boxes: list[dict[str, Any]], errors: list[str]) -> str:
     """Return `failing` after a failed pass, `late` where a box was not read lately, else `ok`."""
     if errors:
         return "failing"
-    late = any(not box["loaded"] or box["lag_s"] is None or box["lag_s"] > LATE_S for box in boxes)
+    late = any(box["lag_s"] is None or box["lag_s"] > LATE_S for box in boxes)
     return "late" if late else "ok"
+
+
+def age_of(box: dict[str, Any]) -> str:
+    """Say how old a box is, for a person."""
+    if box["lag_s"] is None:
+        return "the first load is not complete"
+    return f"complete as of {rough_age(box['lag_s'])} ago"
 
 
 def seconds_since(text: str | None) -> int | None:

@@ -1,22 +1,80 @@
 """
 The mirror as a file: open it, see whether it is one, and say in a sentence when it can't be used.
 
-Readers need no more than this module, which imports nothing heavy.
+`connect` is for those who write, `open_reader` for all others. Readers need no more than this
+module, which imports nothing heavy.
 """
 
 import os
 import sqlite3
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from semysync.errors import MirrorBusy, MirrorUnusable, SemysyncError
-from semysync.mirror.lock import file_mode
+from semysync.mirror.access import harm, make_folder, new_file, obstacle
 
 APPLICATION_ID = 0x53454D59  # "SEMY"
 SCHEMA_VERSION = 1  # how many migrations there are: a test holds it to them
 BUSY_S = 30  # how long a writer waits for another one
 OLDEST_SQLITE = (3, 37, 0)
+
+DENIED = ("SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_PERM", "SQLITE_AUTH")
+
+# What SQLite's errors about a file mean for a person; the first whose beginning fits holds.
+SENTENCES: tuple[tuple[tuple[str, ...], type[SemysyncError], str], ...] = (
+    (
+        ("SQLITE_BUSY_RECOVERY",),
+        MirrorBusy,
+        "another program is putting {path} in order after a crash: try again in a minute",
+    ),
+    (
+        ("SQLITE_BUSY", "SQLITE_LOCKED"),
+        MirrorBusy,
+        "another program has been writing to {path} for {seconds} s: try again later",
+    ),
+    (
+        ("SQLITE_PROTOCOL",),
+        MirrorBusy,
+        "too many programs open {path} at once, or its disk keeps no locks: try again later",
+    ),
+    (
+        ("SQLITE_FULL", "SQLITE_IOERR_SHMSIZE"),  # the second: no room for the index of its log
+        MirrorBusy,
+        "no space left for {path}: free some and try again; nothing is lost",
+    ),
+    (
+        ("SQLITE_IOERR_WRITE", "SQLITE_IOERR_TRUNCATE", "SQLITE_IOERR_FSYNC"),
+        MirrorBusy,
+        "the disk does not take what is written to {path}: check it and your quota; nothing is lost",
+    ),
+    (
+        ("SQLITE_IOERR",),
+        MirrorBusy,
+        "the disk under {path} does not answer as it should: check it",
+    ),
+    (
+        ("SQLITE_NOTADB",),
+        MirrorUnusable,
+        "{path} is no SQLite database: name another by `path` in [database]",
+    ),
+    (
+        ("SQLITE_CORRUPT",),
+        MirrorUnusable,
+        "{path} is damaged: restore a copy of it, or start a new mirror",
+    ),
+    (
+        ("SQLITE_READONLY_DBMOVED",),
+        MirrorUnusable,
+        "{path} was moved or replaced while it was open: start again",
+    ),
+    (
+        DENIED,
+        MirrorUnusable,
+        "cannot {use} {path} or a file beside it: check that they are there, and their modes",
+    ),
+)
 
 
 def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
@@ -30,15 +88,22 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
             f"SQLite {sqlite3.sqlite_version} is too old: 3.37 or newer is needed; "
             "use a newer Python or a newer system"
         )
+    # SQLite would open for reading what it can't open for writing, and leave files beside it.
+    if not (read_only or os.access(path, os.W_OK)) and (sentence := obstacle(path, writing=True)):
+        raise MirrorUnusable(sentence)
     mode = "ro" if read_only else "rw"
-    with explained(path):
+    with explained(path, reading=read_only):
         conn = sqlite3.connect(
             f"{path.absolute().as_uri()}?mode={mode}",
             uri=True,
             timeout=BUSY_S,
             isolation_level=None,
         )
-        conn.execute("pragma synchronous = normal")
+        try:
+            conn.execute("pragma synchronous = normal")
+        except BaseException:
+            conn.close()
+            raise
         return conn
 
 
@@ -46,12 +111,19 @@ def open_reader(path: Path) -> sqlite3.Connection:
     """
     Open a mirror for reading; rows come as `sqlite3.Row`.
 
-    Raises `MirrorUnusable` where there is none, or it is of another version.
+    Raises `MirrorUnusable` where there is none, or it is of another version, or cannot be read
+    without harm to those who write.
     """
     must_exist(path)
+    if sentence := harm(path):
+        raise MirrorUnusable(sentence)
     conn = connect(path, read_only=True)
-    with explained(path):
-        check_version(conn, path)
+    try:
+        with explained(path, reading=True):
+            check_version(conn, path)
+    except BaseException:
+        conn.close()
+        raise
     conn.row_factory = sqlite3.Row
     # Bytes that are not UTF-8 can get into a table; one such row must not hide the others.
     conn.text_factory = lambda value: value.decode("utf-8", "replace")
@@ -60,20 +132,25 @@ def open_reader(path: Path) -> sqlite3.Connection:
 
 def must_exist(path: Path) -> None:
     """Raise `MirrorUnusable` where there is no file."""
-    if not path.exists():
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
         raise MirrorUnusable(
             f"there is no mirror at {path} yet: `semysync sync` or `semysync run` makes it"
-        )
+        ) from None
+    except OSError as exc:
+        raise MirrorUnusable(
+            obstacle(path, writing=False) or f"cannot open {path}: {exc.strerror}"
+        ) from None
+    if not stat.S_ISREG(mode):
+        raise MirrorUnusable(f"{path} is no file: name the mirror by --database, or in [database]")
 
 
 def create(path: Path) -> None:
-    """Make an empty file with the right mode, and its folder, where there is none yet."""
+    """Make an empty file as open as its folder, and the folder, where there is none yet."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        mode = file_mode(path)
-        number = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-        os.fchmod(number, mode)
-        os.close(number)
+        make_folder(path.parent)
+        os.close(new_file(path))
     except FileExistsError:
         if not path.is_file():
             raise MirrorUnusable(f"{path} is no file: set `path` in [database]") from None
@@ -84,58 +161,78 @@ def create(path: Path) -> None:
         ) from None
 
 
-def check_version(conn: sqlite3.Connection, path: Path, *, to_migrate: bool = False) -> None:
+def check_version(
+    conn: sqlite3.Connection,
+    path: Path,
+    *,
+    to_migrate: bool = False,
+    newest: int = SCHEMA_VERSION,
+) -> int:
     """
-    Raise `MirrorUnusable` where the file is not a mirror of this version.
+    Return the file's version; raise `MirrorUnusable` where it is not a mirror of this one.
 
     With `to_migrate` an empty file and an older version pass.
     """
     application = conn.execute("pragma application_id").fetchone()[0]
-    version = conn.execute("pragma user_version").fetchone()[0]
+    version = int(conn.execute("pragma user_version").fetchone()[0])
     tables = conn.execute("select count(*) from sqlite_master").fetchone()[0]
-    if application != APPLICATION_ID and (tables or application):
+    if application != APPLICATION_ID and (tables or application or version):
         raise MirrorUnusable(
             f"{path} is a database of another program: name another file by `path` in [database]"
         )
-    if version > SCHEMA_VERSION:
+    if version > newest:
         raise MirrorUnusable(
             f"{path} was written by a newer semysync (its schema is {version}, "
-            f"this program knows {SCHEMA_VERSION}): install the newer one"
+            f"this program knows {newest}): install the newer one"
         )
-    if version < SCHEMA_VERSION and not to_migrate:
+    if not to_migrate and not tables:
+        raise MirrorUnusable(
+            f"{path} is still empty: `semysync sync` or `semysync run` makes it a mirror"
+        )
+    if not to_migrate and version < newest:
         raise MirrorUnusable(
             f"{path} was written by an older semysync: `semysync sync`, or a restart of the "
             "daemon, brings it up to date"
         )
+    return version
 
 
 @contextmanager
-def explained(path: Path) -> Iterator[None]:
+def writing(conn: sqlite3.Connection) -> Iterator[None]:
+    """
+    Hold the write lock for one transaction: all of it is stored, or nothing.
+
+    The lock is taken at the start: one that is asked for halfway may be refused.
+    """
+    conn.execute("begin immediate")
+    try:
+        yield
+        conn.execute("commit")
+    except BaseException:
+        if conn.in_transaction:
+            conn.execute("rollback")
+        raise
+
+
+@contextmanager
+def explained(path: Path, *, reading: bool = False) -> Iterator[None]:
     """Turn what SQLite says of a file that can't be used into a sentence with what to do."""
     try:
         yield
     except sqlite3.Error as exc:
-        error = _explanation(path, getattr(exc, "sqlite_errorname", "") or "")
+        error = explanation(path, exc, reading=reading)
         if error is None:
             raise
         raise error from exc
 
 
-def _explanation(path: Path, name: str) -> SemysyncError | None:
-    if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
-        return MirrorBusy(
-            f"another program has been writing to {path} for {BUSY_S} s: try again later"
-        )
-    if name.startswith("SQLITE_FULL"):
-        return MirrorBusy(f"no space left for {path}: free some and try again; nothing is lost")
-    if name.startswith("SQLITE_NOTADB"):
-        return MirrorUnusable(f"{path} is no SQLite database: name another by `path` in [database]")
-    if name.startswith("SQLITE_CORRUPT"):
-        return MirrorUnusable(f"{path} is damaged: restore a copy of it, or start a new mirror")
-    if name.startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_PERM", "SQLITE_AUTH")):
-        return MirrorUnusable(
-            f"cannot write to {path} or its folder: check who owns them, and their modes"
-        )
-    if name.startswith("SQLITE_IOERR"):
-        return MirrorBusy(f"the disk under {path} does not answer as it should: check it")
+def explanation(path: Path, exc: sqlite3.Error, *, reading: bool = False) -> SemysyncError | None:
+    """Return our error for one of SQLite's that is about the file; None for any other."""
+    name = getattr(exc, "sqlite_errorname", None) or ""
+    if name.startswith(DENIED) and (sentence := obstacle(path, writing=not reading)):
+        return MirrorUnusable(sentence)
+    for names, error, sentence in SENTENCES:
+        if name.startswith(names):
+            use = "read" if reading else "write to"
+            return error(sentence.format(path=path, seconds=BUSY_S, use=use))
     return None

@@ -7,12 +7,13 @@ ends, however it ends. The holder writes its process number into it for others t
 
 import fcntl
 import os
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
 
 from semysync.errors import MirrorBusy, MirrorUnusable
+from semysync.mirror.access import mode_in, new_file, real
 
 
 class Right(StrEnum):
@@ -26,11 +27,16 @@ class Lock(AbstractContextManager["Lock"]):
     """A right over a mirror, held until it is closed. Raises `MirrorBusy` where another holds it."""
 
     def __init__(self, mirror: Path, right: Right) -> None:
-        path = mirror.with_name(f"{mirror.name}-{right}.lock")
+        # Beside the file itself: two links to one mirror must lead to one lock.
+        place = real(mirror)
+        path = place.with_name(f"{place.name}-{right}.lock")
         try:
-            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, file_mode(mirror))
+            self._file = _opened(path)
         except OSError as exc:
-            raise MirrorUnusable(f"cannot open {path}: {exc.strerror}") from None
+            raise MirrorUnusable(
+                f"cannot open {path}: {exc.strerror}; "
+                "check who owns it and its folder, and their modes"
+            ) from None
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -40,8 +46,14 @@ class Lock(AbstractContextManager["Lock"]):
                 f"process {holder or '(unknown)'} is already at work on {mirror}: "
                 "stop it first, or let it do the work"
             ) from None
-        os.truncate(self._file, 0)
-        os.pwrite(self._file, f"{os.getpid()}\n".encode(), 0)
+        except OSError as exc:
+            os.close(self._file)
+            raise MirrorUnusable(
+                f"cannot lock {path}: {exc.strerror}; choose a folder on a disk of this machine"
+            ) from None
+        with suppress(OSError):  # a full disk: the number is a courtesy, the lock is held
+            os.truncate(self._file, 0)
+            os.pwrite(self._file, f"{os.getpid()}\n".encode(), 0)
 
     def __exit__(
         self,
@@ -56,6 +68,12 @@ class Lock(AbstractContextManager["Lock"]):
         os.close(self._file)
 
 
-def file_mode(mirror: Path) -> int:
-    """Return the mode for files of a mirror: open to the group where their folder is."""
-    return 0o660 if mirror.parent.stat().st_mode & 0o020 else 0o600
+def _opened(path: Path) -> int:
+    """Open a lock's file; make it first where there is none."""
+    with suppress(FileExistsError):
+        return new_file(path)
+    # Not by O_CREAT: Linux refuses that for a file of another user in a sticky folder.
+    number = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    if os.fstat(number).st_uid == os.geteuid():
+        os.fchmod(number, mode_in(path.parent.stat().st_mode))
+    return number

@@ -12,6 +12,9 @@ from sqlite_utils import Database, Migrations
 
 MIGRATIONS = Migrations("semysync")
 
+#: names of migrations that rewrite or drop: before one of them a copy of the mirror is made
+REWRITING: frozenset[str] = frozenset()
+
 INBOX = """
 create table inbox (
     id            integer primary key,  -- the service's
@@ -103,7 +106,8 @@ create table marks (
     box              text not null check (box in ('inbox', 'sent')),
     device_id        integer not null,            -- 0: the whole account
     last_id          integer not null default 0,  -- the mark: complete from floor_id up to here
-    floor_id         integer not null default 0,  -- where `history` begins
+    floor_id         integer not null default 0,  -- where the history begins
+    history          text,                        -- as the configuration wished when it was loaded
     top_id           integer,                     -- the newest id before the first load
     lookback_id      integer not null default 0,  -- the mark at least lookback_s ago
     lookback_next_id integer not null default 0,  -- the mark at lookback_at
@@ -143,14 +147,113 @@ create table conflicts (
 ) strict
 """
 
-INDEXES = """
-create index inbox_by_device on inbox (device_id, id);
-create index inbox_by_time on inbox (received_at);
-create index inbox_by_contact on inbox (contact, received_at);
-create index sent_by_device on sent (device_id, id);
-create index sent_by_time on sent (created_at);
-create index sent_by_contact on sent (contact, created_at)
+CONTACTS = """
+create table contacts (
+    contact        text primary key,
+    name           text,                        -- yours to fill
+    read_until     text,                        -- yours to fill: received up to here is read
+    last_at        text,
+    last_direction text,                        -- in, out
+    last_id        integer,
+    received       integer not null default 0,  -- messages
+    sent           integer not null default 0   -- messages
+) strict
 """
+
+DEVICE_SAMPLES = """
+create table device_samples (
+    id             integer primary key autoincrement,
+    device_id      integer not null,
+    at             text not null,
+    battery        integer,
+    service_on     integer,
+    last_active_at text
+) strict
+"""
+
+ACCOUNT = """
+create table account (
+    id            integer primary key autoincrement,
+    at            text not null,
+    user_id       integer,
+    paid          integer,
+    plan_type     integer,
+    plan_ends_at  text,
+    messages_left integer,
+    extra         text
+) strict
+"""
+
+SETTINGS = """
+create table settings (
+    key   text primary key,
+    value text
+) strict
+"""
+
+# Datasette finds a table's index by content="…" in double quotes.
+SEARCH_TABLES = (
+    """
+create virtual table inbox_fts using fts5 (
+    text, content="inbox", content_rowid="id", tokenize="unicode61"
+)
+""",
+    """
+create virtual table sent_fts using fts5 (
+    text, content="sent", content_rowid="id", tokenize="unicode61"
+)
+""",
+)
+
+# New rows are indexed a page at a time by the program that stores them; a trigger for each row
+# would take a first load twice as long.
+SEARCH_TRIGGERS = (
+    """
+create trigger inbox_text_changes after update of text on inbox when old.text is not new.text begin
+    insert into inbox_fts (inbox_fts, rowid, text) values ('delete', old.id, old.text);
+    insert into inbox_fts (rowid, text) values (new.id, new.text);
+end
+""",
+    """
+create trigger inbox_row_goes after delete on inbox begin
+    insert into inbox_fts (inbox_fts, rowid, text) values ('delete', old.id, old.text);
+end
+""",
+    """
+create trigger sent_text_changes after update of text on sent when old.text is not new.text begin
+    insert into sent_fts (sent_fts, rowid, text) values ('delete', old.id, old.text);
+    insert into sent_fts (rowid, text) values (new.id, new.text);
+end
+""",
+    """
+create trigger sent_row_goes after delete on sent begin
+    insert into sent_fts (sent_fts, rowid, text) values ('delete', old.id, old.text);
+end
+""",
+)
+
+SEARCH = (*SEARCH_TABLES, *SEARCH_TRIGGERS)
+
+INDEXES = (
+    "create index device_samples_by_device on device_samples (device_id, at)",
+    "create index contacts_by_time on contacts (last_at)",
+)
+
+# Made after a first load, which they would slow down.
+LATER_INDEXES = {
+    "inbox": (
+        "create index if not exists inbox_by_device on inbox (device_id, id)",
+        "create index if not exists inbox_by_time on inbox (received_at)",
+        "create index if not exists inbox_by_contact on inbox (contact, received_at)",
+    ),
+    "sent": (
+        "create index if not exists sent_by_device on sent (device_id, id)",
+        "create index if not exists sent_by_time on sent (created_at)",
+        "create index if not exists sent_by_contact on sent (contact, created_at)",
+        """create index if not exists sent_open on sent (created_at)
+            where is_delivered = 0 and is_error_send = 0 and is_error = 0 and is_cancel = 0""",
+    ),
+}
 
 # Both arms give each column the same affinity, else SQLite would sort instead of merging by index.
 MESSAGES = """
@@ -164,11 +267,76 @@ select 'out' as direction, contact, text, created_at as at, status,
   from sent
 """
 
+CONVERSATIONS = """
+create view conversations as
+select contact, name, last_at, last_direction,
+       case last_direction
+           when 'in' then (select text from inbox where id = last_id)
+           else (select text from sent where id = last_id) end as last_text,
+       received, sent, received + sent as messages,
+       case when read_until is null then received
+            else (select count(*) from inbox
+                   where inbox.contact = contacts.contact and received_at > read_until) end
+           as unread,
+       read_until
+  from contacts
+"""
+
+STUCK = """
+create view stuck as
+select 'message' as what, sent.id, sent.contact, sent.status, sent.created_at as since,
+       sent.device_id as device, devices.last_active_at as device_last_active_at,
+       case when devices.mirrored_at is null or devices.missing_since is not null
+                 then 'its device is gone from the account'
+            when devices.archived = 1 then 'its device is archived'
+            when devices.service_on = 0 then 'the service is switched off in the app'
+            when devices.last_active_at < strftime('%Y-%m-%dT%H:%M:%S', 'now', '-1 hour')
+                 then 'its device is out of reach'
+            when sent.is_send_to_phone = 1
+                 then 'its device has it, and has said nothing of it since'
+            else 'its device has not fetched it yet' end as reason
+  from sent left join devices on devices.id = sent.device_id
+ where sent.is_delivered = 0 and sent.is_error_send = 0 and sent.is_error = 0
+   and sent.is_cancel = 0 and sent.is_send = 0
+   and sent.created_at < strftime('%Y-%m-%dT%H:%M:%S', 'now', '-1 hour')
+"""
+
+# A dead daemon shows as late by the view's own arithmetic.
+HEALTH = """
+create view health as
+with complete as (
+    select kind, max(finished_at) as at from passes where error is null group by kind
+), latest as (
+    select max(finished_at) as at from passes
+), facts as (
+    select cast((julianday('now') - julianday((select at from complete where kind = 'inbox')))
+                * 86400 as integer) as inbox_lag_s,
+           cast((julianday('now') - julianday((select at from complete where kind = 'sent')))
+                * 86400 as integer) as sent_lag_s,
+           cast((julianday('now') - julianday((select at from latest))) * 86400 as integer)
+               as idle_s,
+           (select error from passes
+             where error is not null
+               and id in (select max(id) from passes group by kind)
+             order by id desc limit 1) as last_error,
+           coalesce((select cast(value as integer) from settings where key = 'late_after_s'), 300)
+               as late_after_s
+)
+select inbox_lag_s, sent_lag_s, 0 as queued, cast(null as integer) as oldest_waiting_s, last_error,
+       case when idle_s is null or idle_s > late_after_s then 'late'
+            when last_error is not null then 'failing'
+            when inbox_lag_s is null or inbox_lag_s > late_after_s
+              or sent_lag_s is null or sent_lag_s > late_after_s then 'late'
+            else 'ok' end as verdict
+  from facts
+"""
+
 
 @MIGRATIONS()
 def m001_first_tables(db: Database) -> None:
     """Both boxes, the devices, and the daemon's memory."""
-    for statement in (INBOX, SENT, DEVICES, MARKS, PASSES, CONFLICTS, MESSAGES):
-        db.execute(statement)
-    for statement in INDEXES.split(";"):
+    tables = (INBOX, SENT, DEVICES, DEVICE_SAMPLES, ACCOUNT, CONTACTS)
+    memory = (MARKS, PASSES, CONFLICTS, SETTINGS)
+    views = (MESSAGES, CONVERSATIONS, STUCK, HEALTH)
+    for statement in (*tables, *memory, *SEARCH, *INDEXES, *views):
         db.execute(statement)

@@ -27,6 +27,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from semysync.errors import Unbounded
 from semysync.service.questions import Dates, Range
@@ -37,7 +38,7 @@ FIRST_WIDTH = 2**24  #: ids; live counters stand above 10**8 (observed), shared 
 WIDEST = 2**40  #: ids; from here on the question has no end at all
 STEP = 8  #: a window grows and shrinks by this factor at most
 
-ALL_DATES = Dates(datetime(1970, 1, 1), datetime(2100, 1, 1))  # noqa: DTZ001  the service has none
+ALL_DATES = Dates(datetime(1900, 1, 1), datetime(2200, 1, 1))  # noqa: DTZ001  the service has none
 NO_DATES = Dates(datetime(1985, 6, 1), datetime(1985, 6, 2))  # noqa: DTZ001  hardly a row is so old
 OVERLAP = timedelta(minutes=1)  #: halves of a window share this much: the ends may not belong to it
 
@@ -47,10 +48,19 @@ UNPROVEN = (
 )
 
 
+class Shown(NamedTuple):
+    """What an answer has shown of itself."""
+
+    ids: Sequence[int]  #: ascending
+    rows: int  #: with those that have no id
+    more: bool = False  #: the service speaks of further rows
+    undated: bool = False  #: a row had no date
+
+
 @dataclass(slots=True)
 class Look:
     """
-    One reading of a box: put `ask()` to the service, hand the ids to `learn()`, until it is `done`.
+    One reading of a box: put `ask()` to the service, hand what it shows to `learn()`, until it is `done`.
 
     `start` is an id up to which everything counts as in hand. `newest_known` is the highest id in
     the mirror, or known to be in the account; `oldest_known` the lowest above the start, if it was
@@ -66,17 +76,21 @@ class Look:
     done: bool = False
     #: the highest row that is surely in hand together with all below it: the mark
     mark: int = field(init=False)
-    #: no row between the mark and this id exists
+    #: up to here nothing more was to be seen: the next window goes on from here
     reach: int = field(init=False)
+    #: up to here all is in hand; not beyond the newest row there was, since others are yet to come
+    _proven: int = field(init=False)
     _island: tuple[int, int] | None = None
     _windows: list[Dates] = field(default_factory=list)
     _target: int = TARGET
     _fitted: bool = False  # the width follows from how dense the rows are
+    _width_then: int | None = None  # the width from the first row on, where that is far off
     _end_ignored: bool = False
     _highest: int = 0
+    _undated: bool = False
 
     def __post_init__(self) -> None:
-        self.mark = self.reach = self.start
+        self.mark = self.reach = self._proven = self.start
 
     def ask(self) -> Range:
         """Return the next question."""
@@ -84,41 +98,44 @@ class Look:
         if self._windows:
             return Range(start, dates=self._windows[-1])
         if self._island:
-            return Range(start, self._island[0])
+            # One id more: where the end does not belong to a range, the island is shown all the same.
+            return Range(start, self._island[0] + 1)
         if self.width is None or self._end_ignored:
             return Range(start)
         return Range(start, self.reach + self.width)
 
-    def learn(self, asked: Range, ids: Sequence[int], *, more: bool = False) -> None:
+    def learn(self, asked: Range, answer: Shown) -> None:
         """
-        Take in the ids of an answer, ascending; `more`: the service speaks of further rows.
+        Take in an answer.
 
         Raises `Unbounded` where the service's answers can never prove anything.
         """
-        could_be_cut = more or len(ids) >= self.largest
-        self.largest = max(self.largest, len(ids))
+        ids = answer.ids
+        could_be_cut = answer.more or answer.rows >= self.largest
+        self.largest = max(self.largest, answer.rows)
+        self._undated |= answer.undated
         if ids:
             self._highest = max(self._highest, ids[-1])
             self._end_ignored |= asked.end is not None and ids[-1] > asked.end
         if asked.dates:
             self._learn_window(asked.dates, could_be_cut=could_be_cut)
             return
-        self._fit_width(ids)
-        above = ids[bisect_right(ids, self.reach) :]
+        above = ids[bisect_right(ids, self._proven) :]
+        self._fit_width(above)
         if not above:
             self._learn_nothing(asked, ids, could_be_cut=could_be_cut)
-        elif ids[0] <= max(self.reach, self.oldest_known):
+        elif ids[0] <= self._proven or (ids[0] <= self.oldest_known and not could_be_cut):
             self._join(above[-1])
             reached = self._island is None and self.mark >= self.newest_known
             self.done = asked.end is None and reached and not could_be_cut
         else:
             self._set_apart(asked, above)
 
-    def ask_for_less(self, asked: Range, *, ids_per_row: float | None = None) -> bool:
+    def ask_for_less(self, asked: Range, seen: Sequence[int] = ()) -> bool:
         """
         Make the next question smaller than `asked`, which got no answer; False if it can't be.
 
-        `ids_per_row` is how dense the rows were, as far as they were seen.
+        `seen` are ids of rows that had come before the answer was broken off.
         """
         if self._fitted:
             self._target = max(100, self._target // 2)
@@ -129,14 +146,27 @@ class Look:
             return True
         span = asked.end - self.reach if asked.end else FIRST_WIDTH * STEP
         self._island, self.width, self._fitted = None, span // STEP, False
-        if ids_per_row and ids_per_row * self._target < self.width:
-            self.width, self._fitted = max(1, int(ids_per_row * self._target)), True
+        if len(seen) > 1:
+            self._aim(span, seen)
         if self.width:
             return True
         # However few ids are asked for, it is too much: then the end is ignored.
         self._end_ignored = True
         self._ask_by_dates()
         return True
+
+    def _aim(self, span: int, seen: Sequence[int]) -> None:
+        """
+        Ask for as many ids as should hold the rows aimed at, from where the rows begin.
+
+        Far below the lowest row seen there is probably nothing: the next question is for all that.
+        """
+        lowest = min(seen)
+        width = max(1, int((max(seen) - lowest) / (len(seen) - 1) * self._target))
+        if STEP * width < lowest - self.reach <= span // 2:
+            self.width, self._width_then = lowest - self.reach, width
+        elif width < (self.width or span):
+            self.width, self._fitted = width, True
 
     def _learn_nothing(self, asked: Range, ids: Sequence[int], *, could_be_cut: bool) -> None:
         """Nothing new: the gap, the window or all that was left to ask for is empty."""
@@ -148,9 +178,11 @@ class Look:
         elif self._island:
             self._join(self._island[1])
         else:
+            newest = max(self.newest_known, self._highest)
             self.reach = asked.end - 1
+            self._proven = max(self._proven, min(self.reach, newest))
             wider = (self.width or 1) * STEP
-            past_all = self.reach >= self.newest_known and self.mark > self.start
+            past_all = self.reach >= newest > 0
             self.width = None if past_all or wider > WIDEST else wider
             self._fitted = False
 
@@ -159,11 +191,14 @@ class Look:
         if self._island and highest >= self._island[0]:
             highest = max(highest, self._island[1])
             self._island = None
-        self.mark = self.reach = highest
+        self.mark = self.reach = self._proven = highest
+        if self._width_then:
+            self.width, self._width_then, self._fitted = self._width_then, None, True
 
     def _set_apart(self, asked: Range, above: Sequence[int]) -> None:
         """Keep an answer that does not join, unless it shows that nothing is left to join over."""
         low, high = above[0], above[-1]
+        self.reach = min(self.reach, low - 1)
         if self._island is None:
             self._island = low, high
         elif low < self._island[0]:
@@ -176,7 +211,7 @@ class Look:
             return
         else:
             self._join(self._island[1])
-        if self._island and self._island[0] == self.reach + 1:
+        if self._island and self._island[0] == self._proven + 1:
             self._join(self._island[1])
 
     def _fit_width(self, ids: Sequence[int]) -> None:
@@ -196,6 +231,8 @@ class Look:
             self._windows.pop()
         elif dates == NO_DATES or not self._halve(dates):
             raise Unbounded(UNPROVEN)
+        if self._undated:
+            raise Unbounded(UNPROVEN)  # a row without a date is in no window
         if not self._windows:
             highest = self._island[1] if self._island else self._highest
             self._island = None

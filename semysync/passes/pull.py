@@ -6,24 +6,26 @@ when it is enough is decided in `look`; where a look starts, in `start_of`; wher
 by questions by date.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Literal, Protocol
 
 import msgspec
 
-from semysync.errors import TooLarge, Unreadable
+from semysync.errors import TooLarge, Unbounded, Unreadable
 from semysync.mirror.store import Mark, Saved
 from semysync.mirror.times import from_utc_text, utc_text
-from semysync.model import Box, Illegible, Message
-from semysync.passes.look import FEW, FIRST_WIDTH, Look
+from semysync.model import Box, Illegible, Message, Received
+from semysync.passes.look import FEW, FIRST_WIDTH, Look, Shown
 from semysync.service.questions import Dates, Range
 
-SLICE = 2_000  #: rows a transaction
+SLICE = 5_000  #: rows a transaction, which takes some hundredths of a second
 MOST_LOOKED_BACK = 1_000  #: rows, in all pulls but one in each `lookback_s`
 SMALLER_TRIES = 3  #: how often in a row a window is made smaller before the pass gives up
 ZONES = timedelta(days=2)  #: a printed time and ours differ by less, whatever the zone
+
+EARLIEST, LATEST = date(1980, 1, 1), date(2100, 1, 1)  #: between them a history can begin
 
 History = Literal["all", "none"] | date
 
@@ -47,6 +49,7 @@ class Mirror(Protocol):
 
     def mark(self, box: Box, device_id: int) -> Mark: ...
     def save_mark(self, box: Box, device_id: int, mark: Mark) -> None: ...
+    def reset_mark(self, box: Box, device_id: int) -> None: ...
     def newest(self, box: Box, device_id: int, skip: int = 0) -> int: ...
     def oldest(self, box: Box, device_id: int, above: int) -> int: ...
     def save(
@@ -64,7 +67,8 @@ class Progress:
     """
     How far the pull of a box has come, for a device or for the whole account (0).
 
-    `share` is how much of a first load is done, from 0 to 1, as far as ids can tell.
+    `shown` counts the messages that the answers held, also those that were known. `share` is how
+    much of a first load is done, from 0 to 1, as far as ids can tell.
     """
 
     box: Box
@@ -72,6 +76,7 @@ class Progress:
     added: int = 0
     changed: int = 0
     illegible: int = 0
+    shown: int = 0
     share: float = 0.0
 
     def add(self, saved: Saved) -> None:
@@ -97,24 +102,28 @@ class Puller:
     watch: Callable[[Progress], None] = lambda _: None
     largest: int = FEW
 
-    def pull(self, progress: Progress) -> None:
+    def pull(self, progress: Progress, *, far: bool = False) -> None:
         """
         Mirror every message of a box that the mirror has not, and keep count in `progress`.
 
+        `far`: look back over all that was new a `lookback` ago, however many messages that are.
         Can be cut off anywhere: what was stored stays, and the next pull goes on at the mark.
         Raises `ServiceError` where the service does not answer, `Unbounded` where its answers
         cannot be trusted to be all.
         """
         box, device_id = progress.box, progress.device_id
         mark = self.mirror.mark(box, device_id)
+        if reaches_further_back(self.history, mark):
+            mark = Mark()
+            self.mirror.reset_mark(box, device_id)
         if mark.loaded_at is None:
             mark = self._prepared(box, device_id, mark)
-        thousandth = self.mirror.newest(box, device_id, skip=MOST_LOOKED_BACK)
+        thousandth = 0 if far else self.mirror.newest(box, device_id, skip=MOST_LOOKED_BACK)
         start, looks_back_far = start_of(mark, thousandth, now=self.now(), lookback=self.lookback)
         look = Look(
             start,
             newest_known=max(self.mirror.newest(box, device_id), mark.top_id or 0),
-            oldest_known=self.mirror.oldest(box, device_id, above=start) if mark.loaded_at else 0,
+            oldest_known=self._oldest_known(box, device_id, start, mark),
             width=mark.width or (None if mark.loaded_at else FIRST_WIDTH),
             largest=self.largest,
         )
@@ -132,18 +141,33 @@ class Puller:
         """Ask one question and store its answer, in a smaller window where it is too much."""
         question, answer = self._asked(look, mark, progress)
         ids: list[int] = []
+        size, undated, unproven = 0, False, None
         for rows, last in slices(answer):
-            ids += (row.id for row in rows if not isinstance(row, Illegible))
+            size += len(rows)
+            legible = [row for row in rows if not isinstance(row, Illegible)]
+            ids += (row.id for row in legible)
+            undated = undated or any(date_of(row) is None for row in legible)
             if last:
-                look.learn(question, sorted(ids), more=answer.more)
+                try:
+                    look.learn(question, Shown(sorted(ids), size, answer.more, undated))
+                except Unbounded as exc:
+                    unproven = exc
                 mark = msgspec.structs.replace(mark, last_id=max(mark.last_id, look.mark))
             if rows:
                 moved = (progress.device_id, mark) if last else None
                 progress.add(self.mirror.save(progress.box, rows, now=self.now(), mark=moved))
         self.largest = look.largest
+        progress.shown += len(ids)
+        if unproven:
+            raise unproven  # after what came was stored
         progress.share = share_of(mark, look)
         self.watch(progress)
         return mark
+
+    def _oldest_known(self, box: Box, device_id: int, start: int, mark: Mark) -> int:
+        """Return the first row above the start, if it is among those that are proven complete."""
+        oldest = self.mirror.oldest(box, device_id, above=start) if mark.loaded_at else 0
+        return oldest if oldest <= mark.last_id else 0
 
     def _asked(self, look: Look, mark: Mark, progress: Progress) -> tuple[Range, Answer]:
         """
@@ -161,8 +185,8 @@ class Puller:
                 )
             except Unreadable as exc:
                 too_large = isinstance(exc, TooLarge)
-                density = exc.ids_per_row if isinstance(exc, TooLarge) else None
-                if not look.ask_for_less(question, ids_per_row=density):
+                seen = exc.seen if isinstance(exc, TooLarge) else ()
+                if not look.ask_for_less(question, seen):
                     raise
                 if tries == 0 and not too_large:
                     narrower = msgspec.structs.replace(mark, width=look.width)
@@ -174,15 +198,29 @@ class Puller:
         """Learn the newest id and where the history starts, once, before anything else."""
         if mark.top_id is None:
 
-            def ids_in(which: Range | Dates) -> list[int]:
-                rows = self.account.messages(box, which, device_id or None)
+            def ids_in(which: Range | Dates) -> Sequence[int]:
+                try:
+                    rows = self.account.messages(box, which, device_id or None)
+                except TooLarge as exc:
+                    if not exc.seen:
+                        raise
+                    return exc.seen  # any of them will do
                 return [row.id for row in rows if not isinstance(row, Illegible)]
 
             top = top_id(ids_in, self.now(), history=self.history)
             floor = floor_id(ids_in, self.history, top)
-            mark = msgspec.structs.replace(mark, top_id=top, floor_id=floor, last_id=floor)
+            mark = msgspec.structs.replace(
+                mark, top_id=top, floor_id=floor, last_id=floor, history=str(self.history)
+            )
             self.mirror.save_mark(box, device_id, mark)
         return mark
+
+
+def reaches_further_back(history: History, mark: Mark) -> bool:
+    """Tell whether the configuration now asks for more than a box was loaded with."""
+    if mark.history is None or mark.history == "all" or history == "none":
+        return False
+    return history == "all" or mark.history == "none" or str(history) < mark.history
 
 
 def start_of(
@@ -230,7 +268,9 @@ def first_loaded(mark: Mark, thousandth: int, now: datetime) -> Mark:
     )
 
 
-def top_id(ids_in: Callable[[Range | Dates], list[int]], now: datetime, *, history: History) -> int:
+def top_id(
+    ids_in: Callable[[Range | Dates], Sequence[int]], now: datetime, *, history: History
+) -> int:
     """
     Learn the newest id, by a question by date: 0 where there is none, or it can't be learnt so.
 
@@ -251,7 +291,7 @@ def top_id(ids_in: Callable[[Range | Dates], list[int]], now: datetime, *, histo
     return 0
 
 
-def floor_id(ids_in: Callable[[Range | Dates], list[int]], history: History, top: int) -> int:
+def floor_id(ids_in: Callable[[Range | Dates], Sequence[int]], history: History, top: int) -> int:
     """
     Return an id below which no message belongs to the history that is wanted.
 
@@ -262,7 +302,9 @@ def floor_id(ids_in: Callable[[Range | Dates], list[int]], history: History, top
         return 0
     if history == "none":
         return top
-    since = datetime(history.year, history.month, history.day)  # noqa: DTZ001  printed times
+    if history < EARLIEST:
+        return 0
+    since = datetime.combine(min(history, LATEST), time.min)
     lowest = 0
     for days in (3, 9, 81, 729, 16_000):
         if ids := ids_in(Dates(since - timedelta(days=days), since - timedelta(days=1))):
@@ -275,6 +317,11 @@ def floor_id(ids_in: Callable[[Range | Dates], list[int]], history: History, top
             break
         lowest = min(below)
     return max(0, lowest - 1)
+
+
+def date_of(message: Message) -> datetime | None:
+    """Return the date that the service's filters by date compare (likely)."""
+    return message.received_at if isinstance(message, Received) else message.created_at
 
 
 def slices(answer: Answer) -> Iterator[tuple[list[Message | Illegible], bool]]:

@@ -2,20 +2,27 @@
 One pass: bring the mirror and the account into agreement.
 
 `Sync.once` is the list of steps; each is a pass of its own, noted in the table `passes`. What fails
-for one device never stops the others, and what was stored by then stays.
+for one device never stops the others, and what was stored by then stays. For what a box is asked,
+device by device or as a whole, is decided in `scope`; which of the devices in a pass, in `turns`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 
+import msgspec
 import structlog
 
-from semysync.errors import Refused, ServiceError, Throttled, Unreachable
-from semysync.mirror.store import WHOLE_ACCOUNT, Pass, Saved, Store
+from semysync.errors import Refused, ServiceError, Throttled, Unbounded, Unreachable
+from semysync.mirror.store import WHOLE_ACCOUNT, KnownDevice, Pass, Saved, Store
 from semysync.mirror.times import utc_text
 from semysync.model import Box
-from semysync.passes.pull import Progress, Puller
+from semysync.passes import scope as scopes
+from semysync.passes.clocks import phone_offset, service_offset
+from semysync.passes.pull import MOST_LOOKED_BACK, Progress, Puller
+from semysync.passes.scope import Scope, Standing
+from semysync.passes.turns import Turns
 from semysync.service.client import Client
 
 log = structlog.get_logger("semysync")
@@ -43,24 +50,35 @@ class Sync:
     """
     The passes over one account and its mirror, for one thread.
 
-    They share a client, so that one question is asked at a time.
+    They share a client, so that one question is asked at a time. `turns` remembers from pass to
+    pass which devices can wait; without it every device is asked each time.
     """
 
-    def __init__(self, client: Client, store: Store, puller: Puller, *, by_device: bool) -> None:
+    def __init__(
+        self,
+        client: Client,
+        store: Store,
+        puller: Puller,
+        *,
+        scope: Scope = "auto",
+        turns: Turns | None = None,
+    ) -> None:
         self._client = client
         self._store = store
         self._puller = puller
-        self._by_device = by_device
+        self._scope = scope
+        self._turns = turns
 
     def once(self) -> list[Outcome]:
         """Take every step once. Without devices there is nothing to ask the boxes for."""
         steps = [self.devices()]
         if self._store.device_ids() and not _hopeless(steps[0].failure):
-            steps += [self.box(Box.INBOX), self.box(Box.SENT)]
+            steps += [self.box(Box.INBOX), self.box(Box.SENT), self.account()]
         return steps
 
     def devices(self) -> Outcome:
         """Mirror the phones, live and archived: both lists together are what the account has."""
+        before, asked_at = self._store.last_contacts(), self._store.last_complete("devices")
         with self._pass("devices") as outcome:
             try:
                 rows = [*self._client.devices(archived=False), *self._client.devices(archived=True)]
@@ -70,30 +88,173 @@ class Sync:
                 now = self._puller.now()
                 outcome.add(self._store.save_devices(rows, now=now, complete=True))
                 outcome.complete += 1
+                self._learn_clocks(before, asked_at, now)
+        return outcome
+
+    def account(self) -> Outcome:
+        """Keep the history of the account's plan: what is left, and until when."""
+        with self._pass("account") as outcome:
+            try:
+                account = self._client.user()
+            except ServiceError as exc:
+                outcome.fail("", exc)
+            else:
+                changed = self._store.save_account(account, now=self._puller.now())
+                outcome.add(Saved(changed=int(changed)))
+                outcome.complete += 1
         return outcome
 
     def box(self, box: Box) -> Outcome:
-        """Pull a box: of each device, or of the whole account."""
+        """Pull a box: of each device whose turn it is, or of the whole account."""
         with self._pass(box) as outcome:
-            failed_in_a_row = 0
-            scopes = self._store.device_ids() if self._by_device else {WHOLE_ACCOUNT: True}
-            for device_id, is_there in scopes.items():
-                progress = Progress(box, device_id)
-                try:
-                    self._puller.pull(progress)
-                except ServiceError as exc:
-                    if isinstance(exc, Refused) and not is_there:
-                        continue  # a device that is gone may be asked for, but need not answer
+            if self._scope == "account":
+                self._pull(box, {WHOLE_ACCOUNT: True}, outcome)
+                self._index(box, outcome)
+                return outcome
+            devices = self._store.known_devices()
+            standing = self._standing(box)
+            if self._scope == "auto" and self._probe_is_due(box, standing, devices):
+                self._pull_and_probe(box, standing, devices, outcome)
+            elif standing.shown:
+                self._pull_as_a_whole(box, standing, devices, outcome)
+            else:
+                self._pull(box, self._whose_turn(box, devices), outcome)
+            self._index(box, outcome)
+        return outcome
+
+    def _index(self, box: Box, outcome: Outcome) -> None:
+        """Make the indexes that a first load does without, once one has come through."""
+        if outcome.failure is None:
+            self._store.make_indexes(box)
+
+    def _learn_clocks(
+        self, before: Mapping[int, datetime], asked_at: datetime | None, now: datetime
+    ) -> None:
+        """See what this reading of the devices, and the newest messages, show of the clocks."""
+        after = self._store.last_contacts()
+        offset = service_offset(before, after, asked_at, now) if asked_at else None
+        phones = {number: phone_offset(*self._store.times_of_phone(number)) for number in after}
+        known = {number: found for number, found in phones.items() if found is not None}
+        self._store.learn_offsets(offset, known)
+
+    def _pull(
+        self, box: Box, asked: dict[int, bool], outcome: Outcome, *, far: bool = False
+    ) -> list[Progress]:
+        """
+        Pull a box of each device, by whether the account has it; return those that came through.
+
+        A device that fails does not stop the others, unless there is no hope for them.
+        """
+        came_through = []
+        failed_in_a_row = 0
+        # Those whose history is still being loaded first: a pass that is cut off again and again
+        # must come to them.
+        for device_id in sorted(asked, key=lambda number: self._is_loaded(box, number)):
+            is_there = asked[device_id]
+            progress = Progress(box, device_id)
+            try:
+                self._puller.pull(progress, far=far)
+            except ServiceError as exc:
+                if not isinstance(exc, Refused) or is_there or _hopeless(exc):
                     where = f"{box} of device {device_id}: " if device_id else f"{box}: "
                     outcome.fail(where, exc)
                     failed_in_a_row += 1
-                else:
-                    outcome.complete += 1
-                    failed_in_a_row = 0
-                outcome.add(Saved(progress.added, progress.changed, progress.illegible))
-                if failed_in_a_row == 2 or _hopeless(outcome.failure):
-                    break
-        return outcome
+                # else: a device that is gone may be asked for, but need not answer
+            else:
+                came_through.append(progress)
+                outcome.complete += 1
+                failed_in_a_row = 0
+            outcome.add(Saved(progress.added, progress.changed, progress.illegible))
+            if self._turns:
+                news = bool(progress.added or progress.changed)
+                self._turns.asked(box, device_id, self._puller.now(), news=news)
+            if failed_in_a_row == 2 or _hopeless(outcome.failure):
+                break
+        return came_through
+
+    def _is_loaded(self, box: Box, device_id: int) -> bool:
+        if device_id == WHOLE_ACCOUNT:
+            return False
+        return self._store.mark(box, device_id).loaded_at is not None
+
+    def _pull_as_a_whole(
+        self, box: Box, standing: Standing, devices: Sequence[KnownDevice], outcome: Outcome
+    ) -> None:
+        """Ask for the whole account, and beside it for devices for which that does not stand."""
+        beside = [
+            device
+            for device in devices
+            if device.id not in standing.shown or not self._store.mark(box, device.id).loaded_at
+        ]
+        asked = {WHOLE_ACCOUNT: True} | self._whose_turn(box, beside)
+        came_through = {
+            progress.device_id: progress for progress in self._pull(box, asked, outcome)
+        }
+        whole = came_through.get(WHOLE_ACCOUNT)
+        failed = isinstance(outcome.failure, Refused | Unbounded) and not _hopeless(outcome.failure)
+        if whole.shown == 0 if whole else failed:
+            log.warning("scope.doubted", box=box, asked="by device, until a probe shows better")
+            self._keep(box, scopes.doubted(self._puller.now()))
+
+    def _pull_and_probe(
+        self, box: Box, standing: Standing, devices: Sequence[KnownDevice], outcome: Outcome
+    ) -> None:
+        """Ask for every device, and then whether asking for the whole account gives the same."""
+        now = self._puller.now()
+        self._keep(box, scopes.begun(standing, now))
+        there = {device.id for device in devices if device.there}
+        marks = [self._store.mark(box, number) for number in sorted(there)]
+        newest = self._store.newest(box, WHOLE_ACCOUNT)
+        thousandth = self._store.newest(box, WHOLE_ACCOUNT, skip=MOST_LOOKED_BACK)
+        asked = {device.id: device.there for device in devices}
+        came_through = self._pull(box, asked, outcome, far=True)
+        if not there <= {progress.device_id for progress in came_through}:
+            return
+        try:
+            found = scopes.probe(self._puller.account, self._store, box, there)
+        except ServiceError as exc:
+            log.info("scope.unproven", box=box, cause=str(exc))
+            return
+        filled = sum(self._store.newest(box, number) > 0 for number in there)
+        concluded = scopes.settled(found, devices, filled, now)
+        if concluded.shown and not standing.shown:
+            mark = scopes.joined(marks, newest, thousandth, now, history=self._puller.history)
+            self._store.save_mark(box, WHOLE_ACCOUNT, mark)
+        self._keep(box, concluded)
+        if bool(concluded.shown) != bool(standing.shown):
+            log.info(
+                "scope.changed", box=box, asked="as a whole" if concluded.shown else "by device"
+            )
+
+    def _probe_is_due(self, box: Box, standing: Standing, devices: Iterable[KnownDevice]) -> bool:
+        """Tell whether to make a probe in this pass: once all are loaded, and one has messages."""
+        there = [device for device in devices if device.there]
+        return (
+            scopes.due(standing, scopes.roster(there), self._puller.now())
+            and all(self._store.mark(box, device.id).loaded_at for device in there)
+            and any(self._store.newest(box, device.id) for device in there)
+        )
+
+    def _whose_turn(self, box: Box, devices: Sequence[KnownDevice]) -> dict[int, bool]:
+        """Return the devices to ask now, each with whether the account has it."""
+        there = {device.id: device.there for device in devices}
+        if self._turns is None:
+            return there
+        return {
+            number: there[number] for number in self._turns.next(box, devices, self._puller.now())
+        }
+
+    def _standing(self, box: Box) -> Standing:
+        """Return what the last probe of a box came to; where that makes no sense, nothing."""
+        if self._scope != "auto":
+            return Standing()
+        try:
+            return msgspec.json.decode(self._store.setting(f"scope_{box}") or "{}", type=Standing)
+        except msgspec.DecodeError:
+            return Standing()
+
+    def _keep(self, box: Box, standing: Standing) -> None:
+        self._store.set_setting(f"scope_{box}", msgspec.json.encode(standing).decode())
 
     @contextmanager
     def _pass(self, kind: str) -> Iterator[Outcome]:

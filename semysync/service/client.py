@@ -30,11 +30,13 @@ from semysync.errors import (
 )
 from semysync.model import Accepted, Account, Box, Device, Illegible, Outgoing, Received, Sent
 from semysync.service import reading
+from semysync.service.pace import Pace
 from semysync.service.questions import Dates, Doomed, Ids, Range
 from semysync.service.reading import Legible, Row
 
 BASE_URL = "https://semysms.net/api/3/"
 LARGEST_ANSWER = 32 * 1024 * 1024  # bytes; what is larger is asked for in smaller windows
+GLIMPSE = 256 * 1024  # bytes of an answer that says that it is larger: enough to learn from
 PATIENCE = 10  # a whole answer may take this many times `timeout_s`, however slowly it drips in
 
 
@@ -55,7 +57,12 @@ class Answer(Generic[Legible]):
 
 
 class Client(AbstractContextManager["Client"]):
-    """One account at the service, for one thread at a time; `requests` counts what was asked."""
+    """
+    One account at the service, for one thread at a time; `requests` counts what was asked.
+
+    Questions keep to a `pace`, which clients in other threads may share; those of an `urgent`
+    client come first.
+    """
 
     def __init__(
         self,
@@ -64,18 +71,22 @@ class Client(AbstractContextManager["Client"]):
         base_url: str = BASE_URL,
         timeout_s: float = 30,
         largest_answer: int = LARGEST_ANSWER,
+        pace: Pace | None = None,
+        urgent: bool = False,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         self._token = token
         self._largest_answer = largest_answer
         self._timeout_s = timeout_s
+        self._pace = pace or Pace()
+        self._urgent = urgent
         self._host = urlsplit(base_url).hostname or base_url
         self.requests = 0
         self._http = httpx.Client(
             base_url=base_url,
             timeout=timeout_s,
             follow_redirects=False,  # the request carries the token
-            trust_env=self._host not in {"127.0.0.1", "localhost", "::1"},  # proxies are for afar
+            trust_env=base_url.startswith("https:"),  # no proxy for http, which is for loopback
             headers={"User-Agent": f"semysync/{__version__}"},
             transport=transport,
         )
@@ -183,23 +194,26 @@ class Client(AbstractContextManager["Client"]):
 
     def _asked(self, method: str, fields: Mapping[str, str]) -> Row:
         try:
-            return reading.document(method, self._post(method, self._form(fields)))
+            return reading.document(method, self._put(method, fields))
         except (httpx.HTTPError, ServiceError) as exc:
-            raise self._question_failed(method, exc) from None
+            error = self._question_failed(method, exc)
+        raise error  # out here, so that it drags no request along, which holds the token
 
     def _listed(
         self, method: str, fields: Mapping[str, str], read: Callable[[Row], Legible]
     ) -> Answer[Legible]:
         try:
-            return Answer(reading.listed(method, self._post(method, self._form(fields))), read)
+            return Answer(reading.listed(method, self._put(method, fields)), read)
         except (httpx.HTTPError, ServiceError) as exc:
-            raise self._question_failed(method, exc) from None
+            error = self._question_failed(method, exc)
+        raise error
 
     def _told(self, method: str, content: bytes, *, batch: bool = False) -> Row:
         try:
             return reading.document(method, self._post(method, content, batch=batch))
         except (httpx.HTTPError, ServiceError) as exc:
-            raise self._request_failed(method, exc, batch=batch) from None
+            error = self._request_failed(method, exc, batch=batch)
+        raise error
 
     def _deleted(
         self, method: str, doomed: Doomed, read: Callable[[Row], Legible]
@@ -208,7 +222,13 @@ class Client(AbstractContextManager["Client"]):
             body = self._post(method, self._form(doomed.fields()))
             return Answer(reading.listed(method, body), read)
         except (httpx.HTTPError, ServiceError) as exc:
-            raise self._request_failed(method, exc, batch=False) from None
+            error = self._request_failed(method, exc, batch=False)
+        raise error
+
+    def _put(self, method: str, fields: Mapping[str, str]) -> bytearray:
+        """Put a question when it is its turn."""
+        self._pace.take(method, urgent=self._urgent)
+        return self._post(method, self._form(fields))
 
     def _form(self, fields: Mapping[str, str]) -> bytes:
         return str(httpx.QueryParams({"token": self._token, **fields})).encode()
@@ -222,20 +242,24 @@ class Client(AbstractContextManager["Client"]):
             "POST", f"{method}.php", content=content, headers={"Content-Type": kind}
         ) as response:
             announced = reading.integer(response.headers.get("Content-Length")) or 0
-            if announced > self._largest_answer:
-                raise TooLarge(f"{method}: the answer would be {announced:,} bytes long")
+            most = self._largest_answer if announced <= self._largest_answer else GLIMPSE
             body = bytearray()
             for piece in response.iter_bytes():
                 body += piece
-                if len(body) > self._largest_answer:
+                if len(body) > most or len(body) == announced > self._largest_answer:
                     raise TooLarge(
                         f"{method}: the answer is over {self._largest_answer:,} bytes long",
-                        ids_per_row=_ids_per_row(body),
+                        seen=_ids_in(body),
                     )
                 if time.monotonic() > deadline:
                     raise httpx.ReadTimeout("the answer drips in too slowly")
+        token = self._token.encode()
+        if token and token in body:  # a service in trouble may print what it was given
+            body = body.replace(token, b"***")
         if response.status_code != httpx.codes.OK:
-            raise _BadStatus(response, bytes(body))
+            failure = _BadStatus(response, bytes(body))
+            self._pace.pause(failure.pause_s or 0)
+            raise failure
         return body
 
     def _question_failed(self, method: str, exc: Exception) -> ServiceError:
@@ -258,7 +282,7 @@ class Client(AbstractContextManager["Client"]):
         match exc:
             case _BadStatus() if exc.surely_refused(batch=batch):
                 error: ServiceError = exc.of_a_question(method)
-            case Refused() if not batch:
+            case Refused() if exc.sure and not batch:
                 error = exc
             case _ if _never_left(exc):
                 error = Unreachable(self._why_unreachable(method, exc))
@@ -293,18 +317,20 @@ class _BadStatus(httpx.HTTPError):
         self.status = response.status_code
         self.body = body
         self.location = response.headers.get("Location", "")
-        self.retry_after = response.headers.get("Retry-After", "")
+        self.pause_s: float | None = None  #: how long the service wants to be left alone
+        after = response.headers.get("Retry-After", "")
+        if self.status == httpx.codes.TOO_MANY_REQUESTS and re.fullmatch("[0-9]{1,6}", after):
+            self.pause_s = float(after)
 
     def of_a_question(self, method: str) -> ServiceError:
         if self.status == httpx.codes.TOO_MANY_REQUESTS:
-            pause = float(self.retry_after) if re.fullmatch(r"\d{1,6}", self.retry_after) else None
             return Throttled(
-                f"{method}: the service asks for a pause (HTTP 429)", retry_after_s=pause
+                f"{method}: the service asks for a pause (HTTP 429)", retry_after_s=self.pause_s
             )
         if 300 <= self.status < 400:
-            where = urlsplit(self.location)
+            where = self.location.partition("?")[0][:200]
             return Unreadable(
-                f"{method}: the service points elsewhere, to {where.scheme}://{where.netloc}{where.path}; "
+                f"{method}: the service points elsewhere, to {where}; "
                 "the token is not sent after it: check `base_url` in the configuration"
             )
         if 400 <= self.status < 500:
@@ -312,6 +338,8 @@ class _BadStatus(httpx.HTTPError):
             if self.status == httpx.codes.NOT_FOUND:
                 said += "; check `base_url` in the configuration"
             return Refused(said, code=str(self.status))
+        if 200 <= self.status < 300:
+            return Unreadable(f"{method}: an answer without contents (HTTP {self.status})")
         return Unreadable(f"{method}: the service is in trouble (HTTP {self.status})")
 
     def surely_refused(self, *, batch: bool) -> bool:
@@ -335,10 +363,10 @@ class _BadStatus(httpx.HTTPError):
         return None
 
 
-def _ids_per_row(body: bytearray) -> float | None:
-    """Tell from the part of an answer that came how dense its rows are."""
-    ids = [int(number) for number in re.findall(rb'"id"\s*:\s*"?(\d{1,18})', body)]
-    return (max(ids) - min(ids)) / (len(ids) - 1) if len(ids) > 1 else None
+def _ids_in(body: bytearray) -> list[int]:
+    """Return the ids in the part of an answer that has come: they tell how dense its rows are."""
+    ids = re.findall(rb'"id"\s*:\s*"?(\d{1,18})', memoryview(body)[: 4 * GLIMPSE])
+    return [int(number) for number in ids]
 
 
 def _never_left(exc: Exception) -> bool:
@@ -368,7 +396,7 @@ def _named(message: Outgoing, *, reference: bool) -> dict[str, str]:
 
 def _accepted(method: str, answer: Row) -> Accepted:
     number = reading.integer(answer.get("id"))
-    if number is None or number < 1:
+    if number is None or not 1 <= number <= reading.HIGHEST_ID:
         raise AnswerLost(f"{method}: the answer names no message")
     return Accepted(number, reading.integer(answer.get("id_device")))
 

@@ -55,7 +55,10 @@ def document(method: str, body: bytes | bytearray) -> dict[str, Any]:
     Raises `Unreadable` where it is no JSON object, `Refused` where it is an error of the service.
     """
     answer = _object(method, body)
-    check(method, answer.get("code"), answer.get("error"))
+    if not answer:
+        raise Unreadable(f"{method}: the answer says nothing")
+    names_message = bool(integer(answer.get("id")))
+    check(method, answer.get("code"), answer.get("error"), names_message=names_message)
     return answer
 
 
@@ -85,13 +88,28 @@ def listed(method: str, body: bytes | bytearray) -> Listed:
     return Listed(data or [], more=(count or 0) > len(data or []))
 
 
-def check(method: str, code: Any, error: Any) -> None:
+def check(method: str, code: Any, error: Any, *, names_message: bool = False) -> None:
     """Raise `Refused` where an answer is an error: a code that is not zero, or an error text."""
     said = "" if code is None else str(code).strip()
     reason = "" if error is None else str(error).strip()
-    if said not in {"", "0"} or reason:
+    if not _is_zero(code) or reason:
         because = f": {reason}" if reason else ""
-        raise Refused(f"{method}: the service refuses (code {said or 'none'}){because}", code=said)
+        raise Refused(
+            f"{method}: the service refuses (code {said or 'none'}){because}",
+            code=said,
+            sure=not _is_zero(code) and not names_message,
+        )
+
+
+def _is_zero(code: Any) -> bool:
+    """Tell whether a code means success, or nothing: 0 and "0" are documented."""
+    if code is None or code is False or code in ([], {}):
+        return True
+    text = str(code).strip()
+    try:
+        return not text or float(text) == 0
+    except ValueError:
+        return False
 
 
 def each(
@@ -235,7 +253,7 @@ _Flag = Annotated[int, msgspec.Meta(ge=0, le=1)]
 _Printed = Annotated[datetime, msgspec.Meta(tz=False)]
 
 
-class _ReceivedRow(msgspec.Struct, forbid_unknown_fields=True):
+class _ReceivedRow(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     """A row of inbox_sms in its usual form."""
 
     id: _Id
@@ -256,7 +274,7 @@ class _ReceivedRow(msgspec.Struct, forbid_unknown_fields=True):
         )
 
 
-class _SentRow(msgspec.Struct, forbid_unknown_fields=True):
+class _SentRow(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     """A row of outbox_sms in its usual form."""
 
     id: _Id
@@ -309,7 +327,7 @@ _USUAL: dict[Callable[[Row], Any], Callable[[msgspec.Raw], Any]] = {
 
 def _channel(number: int | None) -> str:
     """Before there was WhatsApp there was no `type`, so SMS is what its absence means."""
-    return CHANNELS.get(number or 0, f"type:{number}")
+    return CHANNELS.get(number or 0) or f"type:{number}"
 
 
 class _Rest:
@@ -395,7 +413,8 @@ def _object(method: str, body: bytes | bytearray) -> dict[str, Any]:
     """Read an object as leniently as can be: from the first brace on, after whatever stands there."""
     text = body.decode("utf-8", "replace")
     try:
-        answer = json.loads(text[text.index("{") :]) if text.strip()[:1] != "[" else []
+        begin = text.index("{") if text.strip()[:1] != "[" else len(text)
+        answer = json.loads(text[begin:], parse_constant=str) if begin < len(text) else []
     except (ValueError, RecursionError):
         raise Unreadable(f"{method}: the answer is no JSON: {_glimpse(text)}") from None
     if not isinstance(answer, dict):
@@ -404,9 +423,17 @@ def _object(method: str, body: bytes | bytearray) -> dict[str, Any]:
 
 
 def _glimpse(text: str) -> str:
-    """Show the beginning of a body in one line, so that a person sees what kind of thing it is."""
+    """
+    Show the beginning of a body in one line, so that a person sees what kind of thing it is.
+
+    Not of one that may hold messages: texts and numbers have no place in errors and logs.
+    """
     shown = " ".join(text.split())
-    return repr(shown[:200]) if shown else "the body is empty"
+    if not shown:
+        return "the body is empty"
+    if "{" in shown or "[" in shown:
+        return f"{len(text):,} characters that are cut off or spoilt"
+    return repr(shown[:200])
 
 
 def _fields(raw: msgspec.Raw | Row) -> Row:
@@ -424,7 +451,7 @@ def _fields(raw: msgspec.Raw | Row) -> Row:
 
 def _leniently(raw: msgspec.Raw) -> Any:
     try:
-        return json.loads(bytes(raw).decode("utf-8", "replace"))
+        return json.loads(bytes(raw).decode("utf-8", "replace"), parse_constant=str)
     except (ValueError, RecursionError):
         raise Unfit("the row is no JSON") from None
 

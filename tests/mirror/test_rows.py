@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from semysync.contact import contact_of
-from semysync.mirror.rows import TABLES, is_another, merged
+from semysync.mirror.rows import TABLES, Writing, is_another, merged
 from semysync.mirror.times import from_utc_text, utc_text
 from semysync.model import Box, Received
 
@@ -29,7 +29,7 @@ messages = st.builds(
 
 
 def row(message):
-    return INBOX.row(message, "2026-11-01T00:00:00.000000Z")
+    return INBOX.row(message, Writing(), "2026-11-01T00:00:00.000000Z")
 
 
 @given(messages)

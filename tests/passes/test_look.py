@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from semysync.errors import Unbounded
-from semysync.passes.look import FEW, FIRST_WIDTH, Look
+from semysync.passes.look import FEW, FIRST_WIDTH, Look, Shown
 from semysync.service.questions import Range
 
-EPOCH = datetime(2020, 1, 1)  # noqa: DTZ001
+EPOCH = datetime(2020, 1, 1)
 
 
 def date_of(number):
@@ -58,7 +58,7 @@ def read(look, service, *, most=3000):
         if answer is None:
             assert look.ask_for_less(question)
             continue
-        look.learn(question, answer)
+        look.learn(question, Shown(answer, len(answer)))
         seen |= set(answer)
         missing = [i for i in service.ids if look.start < i <= look.mark and i not in seen]
         assert not missing, f"the mark {look.mark} passes over {missing[:3]}"
@@ -150,7 +150,7 @@ def test_rows_from_below_the_start_that_fill_a_cap_are_no_proof():
     look = Look(500, newest_known=600)
 
     with pytest.raises(Unbounded, match="ignores the bounds"):
-        look.learn(look.ask(), list(range(1, 100)))
+        look.learn(look.ask(), Shown(list(range(1, 100)), 99))
 
 
 def test_answers_that_never_change_are_given_up():
@@ -158,7 +158,7 @@ def test_answers_that_never_change_are_given_up():
 
     def drive():
         while not look.done:
-            look.learn(look.ask(), list(range(10, 100)))
+            look.learn(look.ask(), Shown(list(range(10, 100)), 90))
 
     with pytest.raises(Unbounded):
         drive()
@@ -175,3 +175,109 @@ def test_the_first_window_of_a_dense_history_shrinks_to_what_the_service_can_giv
 
 def test_a_question_never_starts_below_one():
     assert Look(0).ask() == Range(1)
+
+
+def test_an_answer_that_is_too_large_shows_where_the_rows_begin_and_how_dense_they_are():
+    """Seventy million ids without a row, then a row at every fifth: little is asked in vain."""
+    service = Service(list(range(70_000_000, 72_500_000, 5)))
+    look, broken_off, seen = Look(0, width=FIRST_WIDTH), 0, set()
+
+    while not look.done:
+        question = look.ask()
+        answer = service.shown(question)
+        if len(answer) > 100_000:
+            broken_off += 1
+            assert look.ask_for_less(question, answer[:100_000])
+        else:
+            look.learn(question, Shown(answer, len(answer)))
+            seen |= set(answer)
+
+    assert len(seen) == 500_000
+    assert broken_off == 1
+    assert service.asked < 70
+
+
+@settings(max_examples=600)
+@given(
+    services,
+    st.sampled_from([None, 1, 50, FIRST_WIDTH]),
+    st.lists(st.lists(st.integers(1, 60), max_size=3), max_size=25),
+    st.booleans(),
+)
+def test_rows_that_come_while_a_look_goes_on_are_never_passed_over(
+    service, width, arrivals, knows_newest
+):
+    """New rows have higher ids than all before them; the mark must wait for them."""
+    newest = service.ids[-1] if service.ids and knows_newest else 0
+    look, seen, coming = Look(0, width=width, newest_known=newest), set(), iter(arrivals)
+
+    while not look.done and service.asked < 3000:
+        question = look.ask()
+        answer = service.shown(question)
+        try:
+            if answer is None:
+                look.ask_for_less(question)
+            else:
+                look.learn(question, Shown(answer, len(answer)))
+        except Unbounded:
+            assert service.end == "ignored"
+            return
+        seen |= set(answer or ())
+        for gap in next(coming, ()):
+            service.ids.append((service.ids[-1] if service.ids else 1) + gap)
+        assert all(i in seen for i in service.ids if i <= look.mark)
+
+    assert look.done, "the look does not come to an end"
+
+
+@pytest.mark.parametrize("end", ["inclusive", "exclusive"])
+@pytest.mark.parametrize("keeps", ["oldest", "newest"])
+@pytest.mark.parametrize(("rows", "cap"), [(1000, 6), (10_000, 100)])
+def test_the_number_of_questions_follows_the_number_of_pages(rows, cap, keeps, end):
+    service = Service(list(range(1000, 1000 + rows)), cap=cap, keeps=keeps, end=end)
+
+    read(Look(0, width=FIRST_WIDTH), service, most=20_000)
+
+    assert service.asked < 2 * rows / (cap - 2) + 30
+
+
+@pytest.mark.parametrize("start", [0, 99, 100])
+def test_two_newest_rows_side_by_side_do_not_hold_a_load_for_ever(start):
+    service = Service([99, 100])
+
+    read(Look(start, newest_known=100, width=FIRST_WIDTH), service, most=30)
+
+
+def test_two_rows_that_come_while_an_empty_box_is_read_do_not_hold_it_for_ever():
+    service = Service([])
+    look = Look(0, width=FIRST_WIDTH)
+    look.learn(look.ask(), Shown([], 0))
+    service.ids = [500, 501]
+
+    assert read(look, service, most=40) >= {500, 501}
+
+
+@pytest.mark.parametrize("undated", [True, False])
+def test_windows_of_dates_prove_nothing_where_rows_have_no_date(undated):
+    service = Service(list(range(1000, 401_000, 1000)), cap=20, keeps="newest", end="ignored")
+    look = Look(0)
+
+    def drive():
+        while not look.done:
+            question = look.ask()
+            answer = service.shown(question)
+            look.learn(question, Shown(answer, len(answer), undated=undated))
+
+    if undated:
+        with pytest.raises(Unbounded):
+            drive()
+    else:
+        drive()
+
+
+def test_rows_without_an_id_count_for_whether_an_answer_may_be_cut():
+    look = Look(100, newest_known=130, largest=30)
+
+    look.learn(look.ask(), Shown(list(range(100, 129)), rows=30))
+
+    assert not look.done

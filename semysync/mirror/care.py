@@ -1,0 +1,376 @@
+"""
+The care of a mirror: it is made, brought up to date, compared with what it should be, put right.
+
+Read `bring_up_to_date` first. Each migration is one transaction, together with the version that it
+leads to, so that a kill at any moment leaves one version or the next. Before a migration that
+rewrites or drops what is there, the mirror is copied.
+"""
+
+import filecmp
+import os
+import shutil
+import sqlite3
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import closing
+from functools import cache
+from itertools import count
+from pathlib import Path
+from typing import NamedTuple
+
+import structlog
+from sqlite_utils import Database, Migrations
+
+from semysync.errors import MirrorUnusable
+from semysync.mirror import file
+from semysync.mirror.access import correct_modes, new_file, obstacle, real
+from semysync.mirror.file import APPLICATION_ID, check_version, connect, explanation, writing
+from semysync.mirror.schema import MIGRATIONS, REWRITING
+
+log = structlog.get_logger("semysync")
+
+IN_WAL_AGAIN_S = 0.05
+
+OBJECTS = """
+select type, name, tbl_name, sql from sqlite_master
+ where sql is not null and name not like 'sqlite\\_%' escape '\\'
+   and name not like '\\_sqlite\\_%' escape '\\'
+ order by rowid
+"""
+SHADOWS = "select name from pragma_table_list where schema = 'main' and type = 'shadow'"
+COLUMNS = """
+select tables.name, columns.name, columns.hidden
+  from sqlite_master as tables, pragma_table_xinfo(tables.name) as columns
+ where tables.type = 'table' and tables.sql not like 'create virtual%'
+"""
+
+
+class Thing(NamedTuple):
+    """A table, view, index or trigger, as `sqlite_master` has it."""
+
+    kind: str
+    name: str
+    table: str
+    sql: str
+
+
+class Differences(NamedTuple):
+    """In what a mirror differs from what its migrations make; what is added to it is no matter."""
+
+    missing: tuple[Thing, ...] = ()  #: can be made again, and nothing is lost
+    lost: tuple[str, ...] = ()  #: tables and columns whose content is gone
+    changed: tuple[str, ...] = ()
+
+
+def bring_up_to_date(
+    db: Database,
+    path: Path,
+    migrations: Migrations = MIGRATIONS,
+    rewriting: frozenset[str] = REWRITING,
+) -> None:
+    """
+    Make an empty file a mirror, bring an older one up to date, and put right what is amiss.
+
+    Another program may do the same at the same time, and others may read and write. Raises
+    `MirrorUnusable` where the file is not ours, is newer, cannot be copied, or has lost a table.
+    A migration that fails has changed nothing.
+    """
+    conn = db.conn
+    names = [migration.name for migration in migrations._migrations]  # noqa: SLF001
+    for corrected in correct_modes(path):
+        log.warning(
+            "mirror.mode_corrected", file=str(corrected.path), was=corrected.was, now=corrected.now
+        )
+    if sentence := obstacle(path, writing=True):
+        raise MirrorUnusable(sentence)
+    version = check_version(conn, path, to_migrate=True, newest=len(names))
+    _into_wal(conn, path)
+    while version < len(names):
+        version = _migrate_once(db, path, migrations, names, rewriting)
+    put_right(conn, path, migrations)
+
+
+def _into_wal(conn: sqlite3.Connection, path: Path) -> None:
+    """Let readers and the writer work at the same time, from now on."""
+    ends = time.monotonic() + file.BUSY_S
+    while True:
+        try:
+            mode = conn.execute("pragma journal_mode = wal").fetchone()[0]
+        except sqlite3.OperationalError as exc:
+            # Where several programs ask for this at once, SQLite refuses some without waiting.
+            if not exc.sqlite_errorname.startswith("SQLITE_BUSY") or time.monotonic() > ends:
+                raise
+            time.sleep(IN_WAL_AGAIN_S)
+            continue
+        if mode != "wal":
+            raise MirrorUnusable(
+                f"the file system of {path} cannot hold a mirror (SQLite's WAL does not work "
+                "there): choose a folder on a disk of this machine, by `path` in [database]"
+            )
+        return
+
+
+def _migrate_once(
+    db: Database,
+    path: Path,
+    migrations: Migrations,
+    names: list[str],
+    rewriting: frozenset[str],
+) -> int:
+    """Apply the next migration, if it is still due; return the version that the mirror then has."""
+    conn = db.conn
+    copy = None
+    try:
+        with writing(conn):
+            # Asked again under the lock: another program may have been faster, or is newer.
+            version = check_version(conn, path, to_migrate=True, newest=len(names))
+            if version == len(names):
+                return version
+            _must_agree(path, [done.name for done in migrations.applied(db)], names[:version])
+            name = names[version]
+            if name in rewriting:
+                copy = _copy_before(conn, real(path), name)
+            migrations.apply(db, stop_before=names[version + 1 : version + 2])
+            conn.execute(f"pragma application_id = {APPLICATION_ID}")
+            conn.execute(f"pragma user_version = {version + 1}")
+    except BaseException as exc:
+        if copy and copy.ours:  # nothing was changed: it would only take up room
+            copy.path.unlink(missing_ok=True)
+        if isinstance(exc, sqlite3.Error) and explanation(path, exc) is None:
+            raise MirrorUnusable(
+                f"{path} could not be brought up to date ({exc}) and is as it was: "
+                "go back to the semysync that you had, and report this"
+            ) from exc
+        raise
+    if copy:
+        log.info("mirror.copied", copy=str(copy.path), before=name)
+    if version:
+        log.info("mirror.migrated", mirror=str(path), version=version + 1)
+    return version + 1
+
+
+def _must_agree(path: Path, applied: list[str], expected: list[str]) -> None:
+    if applied != expected:
+        raise MirrorUnusable(
+            f"{path} does not agree with itself about which migrations it has seen: "
+            "restore a copy of it"
+        )
+
+
+class Copy(NamedTuple):
+    """Where a mirror was copied to; `ours` where no earlier copy said the same already."""
+
+    path: Path
+    ours: bool
+
+
+def _copy_before(conn: sqlite3.Connection, mirror: Path, migration: str) -> Copy:
+    """
+    Copy a mirror beside itself; our write lock makes it say all that the mirror says.
+
+    A kill leaves at most a `.part`, which the next attempt removes.
+    """
+    size = _number(conn, "pragma page_count") * _number(conn, "pragma page_size")
+    free = shutil.disk_usage(mirror.parent).free
+    if sentence := no_room(mirror, size=size, free=free):
+        raise MirrorUnusable(sentence)
+    wanted = mirror.with_name(f"{mirror.name}-before-{migration}")
+    part = wanted.with_name(f"{wanted.name}.part")
+    try:
+        part.unlink(missing_ok=True)
+        number = new_file(part)
+    except OSError as exc:
+        raise MirrorUnusable(
+            f"cannot make {part}, a copy of the mirror before it is rewritten: {exc.strerror}"
+        ) from None
+    try:
+        # Another connection: this one is within a transaction, where SQLite refuses to copy.
+        with closing(connect(mirror)) as reader:
+            reader.execute("vacuum into ?", (part.as_uri(),))
+        os.fsync(number)
+        return _kept(part, wanted)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+    finally:
+        os.close(number)
+
+
+def no_room(mirror: Path, *, size: int, free: int) -> str | None:
+    """Say that there is no room for a copy, and for as much again while the mirror is rewritten."""
+    if free >= 2 * size:
+        return None
+    return (
+        f"{mirror} must be rewritten for this version of semysync, which takes "
+        f"{_megabytes(2 * size)} MB beside it and {_megabytes(free)} MB are free: free some and "
+        "start again, or go back to the version that you had; nothing was changed"
+    )
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:,.1f}"
+
+
+def _kept(part: Path, wanted: Path) -> Copy:
+    """Give a complete copy its name, unless one says the same already; never overwrite another."""
+    for attempt in count(1):
+        copy = wanted if attempt == 1 else wanted.with_name(f"{wanted.name}-{attempt}")
+        if not os.path.lexists(copy):
+            part.rename(copy)
+            _sync_folder(copy.parent)
+            return Copy(copy, ours=True)
+        if copy.is_file() and filecmp.cmp(part, copy, shallow=False):
+            break
+    part.unlink()
+    return Copy(copy, ours=False)
+
+
+def _sync_folder(folder: Path) -> None:
+    number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
+
+
+def put_right(conn: sqlite3.Connection, path: Path, migrations: Migrations = MIGRATIONS) -> None:
+    """
+    Make again what can be made again, and warn of it; warn of what was changed by others.
+
+    Raises `MirrorUnusable` where a table or a column is gone.
+    """
+    found = differences(conn, migrations)
+    if found.lost:
+        raise MirrorUnusable(lost_sentence(path, found.lost))
+    if found.changed:
+        log.warning("mirror.differs", mirror=str(path), changed=list(found.changed))
+    if not found.missing:
+        return
+    try:
+        with writing(conn):
+            missing = differences(conn, migrations).missing  # another program may have been faster
+            for thing in missing:
+                _make_again(conn, thing)
+    except sqlite3.Error as exc:
+        if explanation(path, exc) is None:
+            raise MirrorUnusable(
+                f"{path} lacks {_listed(found.missing)}, which cannot be put back ({exc}): "
+                "restore a copy of it"
+            ) from exc
+        raise
+    log.warning("mirror.put_back", mirror=str(path), missing=[named(thing) for thing in missing])
+
+
+def lost_sentence(path: Path, what: Iterable[str]) -> str:
+    """Return the sentence for a mirror that has lost tables or columns."""
+    return (
+        f"{path} has lost {', '.join(what)}: restore a copy of it, or move it aside and start a "
+        "new mirror"
+    )
+
+
+def _make_again(conn: sqlite3.Connection, thing: Thing) -> None:
+    conn.execute(thing.sql)
+    if _is_search(thing):
+        conn.execute(f'insert into "{thing.name}" ("{thing.name}") values (\'rebuild\')')  # noqa: S608  a name of ours
+
+
+def differences(conn: sqlite3.Connection, migrations: Migrations = MIGRATIONS) -> Differences:
+    """Compare a mirror of this version with what the migrations make; writes nothing."""
+    expected = _expected(migrations)
+    there = _shape(conn)
+    return compared(expected, there)
+
+
+class Shape(NamedTuple):
+    """What a database consists of, in the order of its making."""
+
+    things: Mapping[tuple[bool, str], Thing]
+    columns: Mapping[str, frozenset[tuple[str, int]]]  #: of ordinary tables
+    parts: Mapping[str, str]  #: tables that SQLite made by itself, and the search index they are of
+
+
+@cache
+def _expected(migrations: Migrations) -> Shape:
+    with closing(Database(memory=True)) as db:
+        migrations.apply(db)
+        return _shape(db.conn)
+
+
+def _shape(conn: sqlite3.Connection) -> Shape:
+    things = [Thing(*row) for row in conn.execute(OBJECTS)]
+    columns: dict[str, set[tuple[str, int]]] = {}
+    for table, column, hidden in conn.execute(COLUMNS):
+        columns.setdefault(table, set()).add((column, hidden))
+    indexes = [thing.name for thing in things if _is_search(thing)]
+    parts = {
+        part: index
+        for (part,) in conn.execute(SHADOWS)
+        for index in indexes
+        if part.startswith(f"{index}_")
+    }
+    return Shape(
+        {_key(thing): thing for thing in things},
+        {table: frozenset(names) for table, names in columns.items()},
+        parts,
+    )
+
+
+def compared(expected: Shape, there: Shape) -> Differences:
+    """Sort what differs into what can be made again, what is lost, and what was changed."""
+    missing: list[Thing] = []
+    lost: list[str] = []
+    changed: list[str] = []
+    for key, thing in expected.things.items():
+        found = there.things.get(key)
+        if found and _text(found) == _text(thing):
+            continue
+        if index := expected.parts.get(thing.name):
+            # Its text is SQLite's own affair, and without its index it is to be missing.
+            if not found and (False, index) in there.things:
+                lost.append(named(thing))
+        elif thing.kind == "table" and not _is_search(thing):
+            gone = _lost(thing, found, expected, there)
+            lost += gone
+            changed += [] if gone else [named(thing)]
+        elif found:
+            changed.append(named(thing))
+        else:
+            missing.append(thing)
+    return Differences(tuple(missing), tuple(lost), tuple(changed))
+
+
+def _lost(table: Thing, found: Thing | None, expected: Shape, there: Shape) -> list[str]:
+    """Return what is gone of a table: all of it, or columns (a computed one that is so no more)."""
+    if not found or found.kind != "table":
+        return [named(table)]
+    gone = expected.columns[table.name] - there.columns.get(found.name, frozenset())
+    return [f"the column {table.name}.{column}" for column, _ in sorted(gone)]
+
+
+def _key(thing: Thing) -> tuple[bool, str]:
+    """Return what is unique: triggers have names of their own, all others share theirs."""
+    return thing.kind == "trigger", thing.name.lower()
+
+
+def _text(thing: Thing) -> str:
+    return " ".join(thing.sql.split())
+
+
+def _is_search(thing: Thing) -> bool:
+    return _text(thing).lower().startswith("create virtual table")
+
+
+def named(thing: Thing) -> str:
+    """Name a thing for a person."""
+    if thing.kind in {"trigger", "index"}:
+        return f"the {thing.kind} {thing.name} (of {thing.table})"
+    return f"the {thing.kind} {thing.name}"
+
+
+def _listed(things: Iterable[Thing]) -> str:
+    return ", ".join(map(named, things))
+
+
+def _number(conn: sqlite3.Connection, query: str) -> int:
+    return int(conn.execute(query).fetchone()[0])

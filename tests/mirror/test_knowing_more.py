@@ -1,0 +1,193 @@
+"""Rows are put right when more is known: of clocks, of regions, of zones."""
+
+import json
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from semysync.mirror.rows import TABLES, Writing
+from semysync.mirror.store import Store
+from semysync.mirror.times import Clock, Clocks, Locale, zone_named
+from semysync.model import Box, Received, Sent
+
+NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
+AT = datetime(2026, 11, 23, 9, 41, 13)
+
+naive = st.datetimes(min_value=datetime(1990, 1, 1), max_value=datetime(2037, 1, 1))
+clocks = st.sampled_from(
+    [
+        Clock(),
+        Clock(offset=180),
+        Clock(offset=-570),
+        Clock(zone_named("+05:30")),
+        Clock(zone_named("Europe/Berlin")),
+        Clock(zone_named("America/New_York")),
+    ]
+)
+sent_messages = st.builds(
+    Sent,
+    id=st.just(1),
+    device_id=st.just(351),
+    phone=st.none() | st.just("89201234567"),
+    text=st.none() | st.text(max_size=3),
+    channel=st.just("sms"),
+    **{name: st.sampled_from([0, 1]) for name in Sent.__struct_fields__ if name.startswith("is_")},
+    **{name: st.none() | naive for name in Sent.__struct_fields__ if name.endswith("_at")},
+    extra=st.none() | st.just({"sim": 2}),
+)
+received_messages = st.builds(
+    Received,
+    id=st.just(1),
+    device_id=st.none() | st.just(351),
+    phone=st.none() | st.just("Beeline"),
+    text=st.none() | st.text(max_size=3),
+    channel=st.just("sms"),
+    received_at=st.none() | naive,
+    extra=st.none() | st.just({"sim": 2}),
+)
+
+
+@given(sent_messages, clocks, clocks)
+def test_a_sent_message_can_be_read_back_whatever_was_assumed(message, service, phone):
+    table = TABLES[Box.SENT]
+
+    row = table.row(message, Writing(Clocks(service, any_phone=phone)), "")
+
+    assert table.message(row) == message
+
+
+@given(received_messages, clocks)
+def test_a_received_message_can_be_read_back_whatever_was_assumed(message, phone):
+    table = TABLES[Box.INBOX]
+
+    row = table.row(message, Writing(Clocks(any_phone=phone)), "")
+
+    assert table.message(row) == message
+
+
+@given(sent_messages, clocks, clocks, clocks, clocks)
+def test_writing_anew_knows_no_history(message, service, phone, later_service, later_phone):
+    """Zones replace what was assumed; an offset that was assumed stays until a zone is given."""
+    table = TABLES[Box.SENT]
+    first = table.row(message, Writing(Clocks(service, any_phone=phone)), "")
+    later = Writing(Clocks(later_service, any_phone=later_phone))
+
+    once = table.again(table.message(first), first, later)
+
+    assert table.again(table.message(once), once, later) == once
+    assert table.message(once) == message
+
+
+def test_a_change_of_the_clocks_between_two_times_of_a_message_loses_neither():
+    """Berlin, 25 October 2026: at three in the morning it is two again."""
+    berlin = Clock(zone_named("Europe/Berlin"))
+    message = Sent(
+        **dict.fromkeys(Sent.__struct_fields__)
+        | {"id": 1, "channel": "sms", "created_at": datetime(2026, 10, 25, 1, 59)}
+        | {"handed_at": datetime(2026, 10, 25, 3, 1)}
+    )
+    table = TABLES[Box.SENT]
+
+    row = table.row(message, Writing(Clocks(berlin)), "")
+
+    assert row[6:8] == ("2026-10-24T23:59:00.000000Z", "2026-10-25T02:01:00.000000Z")
+    assert row[20] == 120
+    assert json.loads(row[19]) == {"send_to_phone": "2026-10-25 03:01:00"}
+
+
+def test_rows_wait_for_their_offset_and_are_put_right(store, rows, received, sent, device):
+    store.save_devices([device(351)], now=NOW, complete=True)
+    store.save(Box.INBOX, [received(1, received_at=AT)], now=NOW)
+    store.save(Box.SENT, [sent(1, created_at=AT, sent_at=AT)], now=NOW)
+    before = rows("select received_at, utc_offset from inbox")
+
+    store.learn_offsets(180, {351: 300})
+
+    assert before == [("2026-11-23T09:41:13.000000Z", None)]
+    assert rows("select received_at, utc_offset from inbox") == [
+        ("2026-11-23T04:41:13.000000Z", 300)
+    ]
+    assert rows("select created_at, utc_offset, sent_at, phone_utc_offset from sent") == [
+        ("2026-11-23T06:41:13.000000Z", 180, "2026-11-23T04:41:13.000000Z", 300)
+    ]
+    assert rows("select last_at, last_direction from contacts") == [
+        ("2026-11-23T06:41:13.000000Z", "out")
+    ]
+    assert rows("select changed_at from inbox") == [(None,)]
+
+
+def test_new_rows_use_what_was_learnt_and_old_ones_keep_what_was_assumed(store, rows, sent):
+    """When the clocks change, messages from before the change must not move."""
+    store.learn_offsets(180, {})
+    store.save(Box.SENT, [sent(1, created_at=AT)], now=NOW)
+    store.learn_offsets(120, {})
+
+    store.save(Box.SENT, [sent(1, created_at=AT), sent(2, created_at=AT)], now=NOW)
+
+    assert rows("select id, created_at, utc_offset from sent order by id") == [
+        (1, "2026-11-23T06:41:13.000000Z", 180),
+        (2, "2026-11-23T07:41:13.000000Z", 120),
+    ]
+
+
+def test_a_configured_zone_rewrites_everything(store, rows, received, sent):
+    store.learn_offsets(180, {})
+    store.save(Box.SENT, [sent(1, created_at=datetime(2026, 7, 1, 12))], now=NOW)
+    store.save(Box.INBOX, [received(1, received_at=datetime(2026, 7, 1, 12))], now=NOW)
+
+    with Store.open(store.path, Locale(timezone="Europe/Berlin", phone_timezone="+05:30")) as later:
+        later.apply_locale()
+
+    assert rows("select created_at, utc_offset from sent") == [("2026-07-01T10:00:00.000000Z", 120)]
+    assert rows("select received_at, utc_offset from inbox") == [
+        ("2026-07-01T06:30:00.000000Z", 330)
+    ]
+
+
+def test_a_changed_region_recomputes_contacts_everywhere(store, rows, received, sent):
+    store.save(Box.INBOX, [received(1), received(2, phone="8 920 123-45-67")], now=NOW)
+    store.save(Box.SENT, [sent(1, phone="89201234567"), sent(2, phone="900")], now=NOW)
+    before = rows("select contact from contacts order by 1")
+
+    with Store.open(store.path, Locale(region="RU")) as later:
+        later.apply_locale()
+
+    assert before == [("+79201234567",), ("89201234567",), ("900",)]
+    assert rows("select contact, received, sent from contacts order by 1") == [
+        ("+79201234567", 2, 1),
+        ("900", 0, 1),
+    ]
+    assert rows("select distinct contact from inbox") == [("+79201234567",)]
+
+
+def test_the_same_configuration_rewrites_nothing(store, received):
+    store.save(Box.INBOX, [received(1)], now=NOW)
+    store.apply_locale()
+    before = store._db.conn.total_changes
+
+    store.apply_locale()
+
+    assert store._db.conn.total_changes == before
+
+
+@pytest.mark.parametrize(
+    ("phone", "region", "contact"),
+    [
+        ("8 920 123-45-67", "RU", "+79201234567"),
+        ("9201234567", "RU", "+79201234567"),
+        ("79201234567", "RU", "+79201234567"),
+        ("07400 123456", "GB", "+447400123456"),
+        ("900", "RU", "900"),
+        ("112", "RU", "112"),
+        ("Beeline", "RU", "Beeline"),
+        ("*100#", "RU", "*100#"),
+        ("+79201234567", "GB", "+79201234567"),
+        ("123456789012345678901234567890", "RU", "123456789012345678901234567890"),
+    ],
+)
+def test_a_region_makes_national_numbers_international(phone, region, contact):
+    from semysync.contact import contact_of
+
+    assert contact_of(phone, region) == contact

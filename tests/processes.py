@@ -1,0 +1,130 @@
+"""The program as a person runs it: processes of their own, in a home that holds nothing else."""
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+
+from semysync.cli.pulling import client_for, make_sync, open_store
+from semysync.config import load
+
+TOKEN = "7f3a-very-secret-51c9"
+PATIENCE_S = 30  # how long a test waits for what must happen soon
+
+# The program, but it waits a second for another writer: half a minute is too long for a test.
+IMPATIENT = """
+import semysync.mirror.file
+semysync.mirror.file.BUSY_S = 1
+from semysync.cli import main
+main()
+"""
+
+
+class Program:
+    """`semysync` with an environment that is only what it needs."""
+
+    def __init__(self, home):
+        self.home = home
+        self.mirror = home / "data" / "semysync" / "semysync.db"
+        self.config = home / "config" / "semysync" / "config.toml"
+        self.env = {
+            "PATH": os.environ["PATH"],
+            "LANG": "C.UTF-8",
+            "TERM": "xterm",
+            "HOME": str(home),
+            "TMPDIR": str(home),
+            "XDG_CONFIG_HOME": str(home / "config"),
+            "XDG_DATA_HOME": str(home / "data"),
+        }
+
+    def configure(self, base_url, token=TOKEN, *, api="", rest=""):
+        """Write the configuration where it is looked for."""
+        self.config.parent.mkdir(parents=True, exist_ok=True)
+        self.config.write_text(
+            f'[api]\nbase_url = "{base_url}"\ntoken = "{token}"\n{api}\n{rest}', encoding="utf-8"
+        )
+
+    def run(self, *args, code=None, **env):
+        """Run a command to its end, and see that it ended as it should."""
+        ended = subprocess.run(
+            self._command(args, code),
+            env=self.env | env,
+            cwd=self.home,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
+            timeout=60,
+            preexec_fn=_like_anybody,
+            check=False,
+        )
+        assert "Traceback" not in ended.stderr, ended.stderr
+        return ended
+
+    def mirror_here(self):
+        """Bring the mirror up to date in this process: quicker, where it is only a beginning."""
+        settings = load(self.config, {})
+        with client_for(settings, settings.token({})) as client, open_store(self.mirror) as store:
+            outcomes = make_sync(settings, client, store, lambda _: None).once()
+        assert not any(outcome.failure for outcome in outcomes)
+
+    @contextmanager
+    def running(self, *args, code=None, **env):
+        """Start a command, and kill it at the end of the block if it still runs."""
+        with subprocess.Popen(
+            self._command(args, code),
+            env=self.env | env,
+            cwd=self.home,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+        ) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
+
+    def ask(self, query):
+        """Ask the mirror in the usual place."""
+        conn = sqlite3.connect(f"file:{self.mirror}?mode=ro", uri=True)
+        try:
+            return conn.execute(query).fetchall()
+        finally:
+            conn.close()
+
+    @staticmethod
+    def _command(args, code):
+        return [sys.executable, *(["-c", code] if code else ["-m", "semysync"]), *map(str, args)]
+
+
+def _like_anybody():
+    """Give up root's right to write where the mode forbids it, for who runs the tests as root."""
+    import ctypes
+
+    for right in (1, 2):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
+        ctypes.CDLL(None).prctl(24, right, 0, 0, 0)  # PR_CAPBSET_DROP; refused to all but root
+
+
+def wait_until(true, process=None):
+    """Wait until something holds; fail when it does not come, or the process has ended."""
+    ends = time.monotonic() + PATIENCE_S
+    while not true():
+        if process and process.poll() is not None and not true():
+            raise AssertionError(f"it ended before: {process.communicate()}")
+        assert time.monotonic() < ends, "it did not come"
+        time.sleep(0.002)
+
+
+def end(process, number=signal.SIGTERM):
+    """Send a signal and wait for the end; return the exit code and what was logged."""
+    process.send_signal(number)
+    _, logged = process.communicate(timeout=PATIENCE_S)
+    return process.returncode, logged
+
+
+def truth(sandbox, box):
+    """What the account holds: ids and texts."""
+    return [(row["id"], row["msg"]) for row in sandbox.account.rows(box)]

@@ -1,0 +1,254 @@
+"""`run` through the real process: what it takes in, what it survives, and how it ends."""
+
+import json
+import signal
+import sqlite3
+from contextlib import closing
+
+import pytest
+from processes import IMPATIENT, PATIENCE_S, TOKEN, Program, end, truth, wait_until
+from structlog.testing import capture_logs
+
+from semysync.config import load
+from semysync.daemon import Daemon
+from semysync.sandbox import Sandbox
+from semysync.service.client import Client
+from semysync.service.pace import Pace
+
+QUICK = "[pull]\ninbox_s = 1\nsent_s = 1\ndevices_s = 1\n"
+
+
+@pytest.fixture
+def sandbox():
+    with Sandbox(messages=300, devices=3, token=TOKEN) as stand_in:
+        yield stand_in
+
+
+@pytest.fixture
+def program(tmp_path, sandbox):
+    program = Program(tmp_path)
+    program.configure(sandbox.base_url, rest=QUICK)
+    return program
+
+
+def mirrored(program, box):
+    """Ids and texts in the mirror; nothing while there is none."""
+    try:
+        return program.ask(f"select id, text from {box} order by id")
+    except sqlite3.OperationalError:
+        return []
+
+
+def has_all(program, sandbox):
+    return all(mirrored(program, box) == truth(sandbox, box) for box in ("inbox", "sent"))
+
+
+def failures(program):
+    """Passes that failed; nothing while there is no mirror."""
+    try:
+        return program.ask("select error from passes where error is not null")
+    except sqlite3.OperationalError:
+        return []
+
+
+def events(logged):
+    return [json.loads(line) for line in logged.splitlines()]
+
+
+def test_it_mirrors_the_account_and_then_what_arrives(program, sandbox):
+    with program.running("run") as process:
+        wait_until(lambda: has_all(program, sandbox), process)
+        sandbox.account.receive("+79201234567", "Fresh")
+        wait_until(lambda: has_all(program, sandbox), process)
+
+        code, logged = end(process)
+
+    names = [line["event"] for line in events(logged)]
+    assert code == 0
+    assert names[0] == "daemon.started"
+    assert "daemon.stopping" in names
+    assert names[-1] == "daemon.stopped"
+    assert names.count("pass.finished") >= 3  # devices and both boxes
+
+
+def test_the_log_holds_no_texts_numbers_or_token(program, sandbox):
+    with program.running("run") as process:
+        wait_until(lambda: has_all(program, sandbox), process)
+        _, logged = end(process)
+
+    assert TOKEN not in logged
+    for box in ("inbox", "sent"):
+        for row in sandbox.account.rows(box):
+            assert row["phone"] not in logged or len(row["phone"]) < 5
+            assert row["msg"] not in logged or len(row["msg"]) < 5
+
+
+def test_a_second_one_names_the_first_and_leaves(program, sandbox):
+    with program.running("run") as process:
+        wait_until(lambda: has_all(program, sandbox), process)
+
+        second = program.run("run")
+
+        assert second.returncode == 75
+        assert second.stderr.startswith(f"semysync: process {process.pid} is already at work on")
+        assert second.stderr.count("\n") == 1
+        assert process.poll() is None
+
+
+def test_sync_works_beside_it(program, sandbox):
+    program.configure(sandbox.base_url, rest="[pull]\ninbox_s = 3600\nsent_s = 3600\n")
+    with program.running("run") as process:
+        wait_until(lambda: has_all(program, sandbox), process)
+        sandbox.account.receive("+79201234567", "Fresh")
+
+        ended = program.run("sync")
+
+        assert ended.returncode == 0
+        assert "inbox    1 new" in ended.stdout
+        assert end(process)[0] == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_in_the_middle_of_a_first_load(program, sandbox, number):
+    sandbox.set(cap=5, delay_s=0.05)
+    with program.running("run") as process:
+        wait_until(lambda: mirrored(program, "inbox"), process)
+
+        code, logged = end(process, number)
+
+    assert code == 0
+    assert "pass.stopped" in {line["event"] for line in events(logged)}
+    assert 0 < len(mirrored(program, "inbox")) < len(truth(sandbox, "inbox"))
+    sandbox.set(cap=0, delay_s=0)
+    assert program.run("sync").returncode == 0
+    assert has_all(program, sandbox)
+
+
+@pytest.mark.parametrize("fault_methods", ["devices", "inbox_sms,outbox_sms"])
+def test_a_signal_ends_it_while_the_service_hangs(program, sandbox, fault_methods):
+    program.configure(sandbox.base_url, api="timeout_s = 2", rest=QUICK)
+    program.mirror_here()
+    sandbox.set(fault="hang", fault_methods=fault_methods)
+    asked = len(sandbox.requests)
+    with program.running("run") as process:
+        wait_until(lambda: any(call.method in fault_methods for call in sandbox.requests[asked:]))
+        hanging = len(sandbox.requests)
+
+        code, logged = end(process)
+
+    assert code == 0
+    assert len(sandbox.requests) == hanging  # it asked nothing else
+    assert events(logged)[-1]["event"] == "daemon.stopped"
+
+
+def test_a_second_signal_does_not_wait_for_an_answer(program, sandbox):
+    sandbox.set(fault="hang")
+    with program.running("run") as process:
+        wait_until(lambda: sandbox.requests, process)
+        process.send_signal(signal.SIGTERM)
+        while "daemon.stopping" not in process.stderr.readline():
+            pass
+
+        wait_until(lambda: process.poll() is not None or process.send_signal(signal.SIGTERM))
+
+    assert process.returncode == -signal.SIGTERM
+
+
+@pytest.mark.parametrize("fault", ["html", "http_429", "api_error"])
+def test_a_sick_service_does_not_end_it(program, sandbox, fault):
+    program.mirror_here()
+    sandbox.set(fault=fault)
+    with program.running("run") as process:
+        wait_until(lambda: failures(program), process)
+        sandbox.account.receive("+79201234567", "Fresh")
+        sandbox.set(fault="none")
+
+        wait_until(lambda: has_all(program, sandbox), process)
+
+        assert end(process)[0] == 0
+
+
+def test_a_service_that_is_down_at_first_is_taken_up_when_it_comes(program, sandbox):
+    sandbox.stop()
+    with program.running("run") as process:
+        wait_until(lambda: failures(program), process)
+        sandbox.start()
+
+        wait_until(lambda: has_all(program, sandbox), process)
+
+        assert end(process)[0] == 0
+
+
+class Flawed(Client):
+    """A client with a bug that shows once."""
+
+    flaws = 1
+
+    def devices(self, *, archived):
+        self.flaws -= 1
+        if self.flaws == 0:
+            raise ZeroDivisionError
+        return super().devices(archived=archived)
+
+
+def test_a_pass_that_breaks_is_logged_with_its_traceback_and_the_next_one_comes(program, sandbox):
+    program.mirror_here()
+    config = load(program.config, {})
+    with Flawed(TOKEN, base_url=sandbox.base_url) as client, capture_logs() as logged:
+        daemon = Daemon(config, program.mirror, client, Pace())
+        scheduler = daemon.start()
+        sandbox.account.add_device()
+
+        wait_until(lambda: program.ask("select count(*) from devices") == [(4,)])
+
+        daemon.stop(scheduler)
+    broke = next(entry for entry in logged if entry["event"] == "pass.broke")
+    assert (broke["kind"], broke["exc_info"]) == ("devices", True)
+
+
+def test_a_mirror_that_another_program_locks_is_no_end(program, sandbox):
+    program.mirror_here()
+    with (
+        closing(sqlite3.connect(program.mirror, isolation_level=None)) as writer,
+        program.running("run", code=IMPATIENT) as process,
+    ):
+        lines = map(json.loads, iter(process.stderr.readline, ""))
+        assert next(lines)["event"] == "daemon.started"
+        writer.execute("begin immediate")
+        sandbox.account.receive("+79201234567", "Fresh")
+        failed = next(line for line in lines if line["event"] == "pass.failed")
+        writer.execute("rollback")
+
+        wait_until(lambda: has_all(program, sandbox), process)
+
+        assert "another program has been writing to" in failed["error"]
+        assert end(process)[0] == 0
+
+
+def test_it_works_on_when_nobody_reads_its_log(program, sandbox):
+    with program.running("run") as process:
+        process.stderr.readline()
+        process.stderr.close()
+        sandbox.account.receive("+79201234567", "Fresh")
+
+        wait_until(lambda: has_all(program, sandbox), process)
+
+        process.terminate()
+        assert process.wait(PATIENCE_S) == 0
+
+
+def test_it_makes_the_folder_of_the_mirror(program, sandbox):
+    with program.running("run", "--database", "a/b/c.db") as process:
+        wait_until((program.home / "a" / "b" / "c.db").exists, process)
+        wait_until(lambda: sandbox.requests, process)
+
+        assert end(process)[0] == 0
+
+
+def test_without_a_token_it_does_not_start(program, sandbox):
+    program.configure(sandbox.base_url, token="", rest=QUICK)
+
+    ended = program.run("run")
+
+    assert ended.returncode == 78
+    assert "set `token_file`" in ended.stderr

@@ -1,0 +1,164 @@
+"""Log lines: their form, and what never stands in them."""
+
+import io
+import json
+import logging
+import subprocess
+import sys
+
+import pytest
+import structlog
+
+from semysync import log
+from semysync.config import Log
+
+SECRET = "0123456789abcdef-secret"
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.fixture(autouse=True)
+def _as_before():
+    """Logging is the whole process's: put it back."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    levels = {name: logging.getLogger(name).level for name in log.QUIET}
+    yield
+    structlog.reset_defaults()
+    root.handlers[:], root.level = handlers, level
+    for name, former in levels.items():
+        logging.getLogger(name).setLevel(former)
+
+
+@pytest.fixture
+def logged():
+    """Set logging up, let something log, and return what was written."""
+
+    def logged(write, config=None, stream=None):
+        stream = stream or io.StringIO()
+        log.set_up(config or Log(), token=SECRET, stream=stream)
+        write(structlog.get_logger("semysync"))
+        return stream.getvalue()
+
+    return logged
+
+
+def fail():
+    text = "a text of a message"  # noqa: F841  a variable that a traceback could show
+    raise ValueError(f"it went wrong with {SECRET}")
+
+
+def log_failure(logger):
+    try:
+        fail()
+    except ValueError:
+        logger.exception("pass.broke", kind="inbox")
+
+
+def test_elsewhere_than_on_a_terminal_each_line_is_json(logged):
+    line = logged(lambda logger: logger.info("pass.finished", kind="inbox", added=3))
+
+    entry = json.loads(line)
+    assert entry.pop("timestamp").endswith("Z")
+    assert entry == {"event": "pass.finished", "level": "info", "kind": "inbox", "added": 3}
+
+
+def test_on_a_terminal_a_line_is_for_a_person(logged, monkeypatch):
+    monkeypatch.setenv("NO_COLOR", "1")
+
+    line = logged(lambda logger: logger.info("pass.finished", kind="inbox"), stream=Terminal())
+
+    assert line.split(maxsplit=1)[1] == "[info     ] pass.finished kind=inbox\n"
+
+
+def test_colours_are_for_terminals_that_want_them(logged, monkeypatch):
+    monkeypatch.delenv("NO_COLOR", raising=False)
+
+    def write(logger):
+        logger.info("pass.finished")
+
+    assert "\x1b[" in logged(write, stream=Terminal())
+    assert "\x1b[" not in logged(write, Log(format="console"))
+
+
+@pytest.mark.parametrize(("form", "stream"), [("json", Terminal), ("console", io.StringIO)])
+def test_the_form_can_be_chosen(logged, form, stream):
+    line = logged(lambda logger: logger.info("x.done"), Log(format=form), stream())
+
+    assert line.startswith("{") == (form == "json")
+
+
+def test_lines_below_the_level_are_left_out(logged):
+    def write(logger):
+        logger.info("pass.finished")
+        logger.warning("pass.odd")
+
+    assert "finished" not in logged(write, Log(level="warning"))
+
+
+@pytest.mark.parametrize("form", ["console", "json"])
+def test_a_traceback_shows_neither_the_token_nor_the_values_of_variables(logged, form):
+    shown = logged(log_failure, Log(format=form))
+
+    assert "Traceback" in shown
+    assert "ValueError: it went wrong with ***" in shown
+    assert SECRET not in shown
+    assert "a text of a message" not in shown.replace('text = "a text of a message"', "").replace(
+        'text = \\"a text of a message\\"', ""
+    )
+
+
+@pytest.mark.parametrize(
+    "value",
+    [SECRET, f"x{SECRET}y", [SECRET], {"a": (SECRET,)}, ValueError(SECRET), SECRET.encode()],
+)
+@pytest.mark.parametrize("form", ["console", "json"])
+def test_the_token_is_masked_wherever_it_stands(logged, form, value):
+    shown = logged(lambda logger: logger.info("x.done", fact=value), Log(format=form))
+
+    assert "***" in shown
+    assert SECRET not in shown
+
+
+@pytest.mark.parametrize("form", ["console", "json"])
+def test_warnings_of_libraries_come_in_our_form_without_the_token(logged, form):
+    def write(_logger):
+        logging.getLogger("some.library").warning("about %s", SECRET)
+        logging.getLogger("some.library").info("nothing to tell")
+
+    shown = logged(write, Log(format=form))
+
+    assert shown.count("\n") == 1
+    assert "library.spoke" in shown
+    assert "about ***" in shown
+
+
+def test_libraries_that_repeat_what_we_know_are_quiet(logged):
+    def write(_logger):
+        for name in ("httpx", "httpcore.connection", "apscheduler.scheduler"):
+            logging.getLogger(name).warning("nothing new")
+
+    assert logged(write) == ""
+
+
+def test_a_full_disk_stops_nothing(logged):
+    class Full(io.StringIO):
+        def flush(self):
+            raise OSError(28, "No space left on device")
+
+    logged(lambda logger: logger.info("x.done"), stream=Full())
+
+
+def test_silence_is_silent():
+    code = (
+        "import logging, structlog; from semysync import log; log.silence();"
+        "structlog.get_logger('semysync').error('x.failed');"
+        "logging.getLogger('library').error('it failed')"
+    )
+
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+
+    assert ended.stdout + ended.stderr == b""
