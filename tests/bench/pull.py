@@ -1,0 +1,272 @@
+"""
+A first load, beside the least that such a load could do.
+
+The account is served by a process of its own, from rows that were rendered before the clock starts.
+The floor is http.client, orjson and `executemany` into the same columns in WAL mode, the words of
+each page indexed by one statement. Each runs in a process of its own, in turn, several times.
+
+    .venv/bin/python tests/bench/pull.py [--rounds 3] [100000 1000000]
+"""
+
+import argparse
+import http.client
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from urllib.parse import parse_qs
+
+FIRST, STEP = 70_000_000, 5  # ids
+PAGE = 10_000  # rows that the floor asks for at a time
+TOKEN = "0" * 32
+
+SENT_ROW = (
+    '{"id":%d,"phone":"+7920%07d","date":"%s.418309","msg":"Order %d is ready, please come before'
+    ' six","id_device":351,"send_to_phone":"%s.904120","is_send_to_phone":1,"is_send":1,"send":"%s"'
+    ',"is_delivered":1,"delivered":"%s","is_cancel":0,"cancel":null,"is_error":0,'
+    '"is_error_send":0,"error_date":null,"is_out":0,"type":0}'
+)
+INBOX_ROW = (
+    '{"id":%d,"phone":"+7920%07d","date":"%s","msg":"Thanks, I shall come at %d","id_device":351,'
+    '"type":0}'
+)
+
+
+# The service
+
+
+def serve(messages: int) -> None:
+    """Answer with rendered rows; print the port, and at the end how busy this process was."""
+    boxes = {"outbox_sms": rendered(SENT_ROW, messages * 55 // 100)}
+    boxes["inbox_sms"] = rendered(INBOX_ROW, messages - len(boxes["outbox_sms"]))
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        wbufsize = -1
+
+        def do_POST(self) -> None:
+            asked = parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
+            method = self.path.rpartition("/")[2].removesuffix(".php")
+            if method == "cpu":
+                body = str(time.process_time()).encode()
+            elif method == "devices":
+                body = b'{"code":0,"count":1,"data":[{"id":351,"is_arhive":0,"type":0}]}'
+            else:
+                rows = shown(boxes[method], asked)
+                body = b'{"code":"0","count":%d,"data":[%b]}' % (len(rows), b",".join(rows))
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            with suppress(ConnectionError):  # an answer may be broken off
+                self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    print(server.server_address[1], flush=True)
+    server.serve_forever()
+
+
+def rendered(row: str, messages: int) -> list[bytes]:
+    began = 1_600_000_000
+    rows = []
+    for n in range(messages):
+        at = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(began + n * 60))
+        sent = row.count("%s") == 4
+        phone = n * n % 20_000
+        values = (at, n, at, at, at) if sent else (at, n)
+        rows.append((row % (FIRST + n * STEP, phone, *values)).encode())
+    return rows
+
+
+def shown(rows: list[bytes], asked: dict[str, list[str]]) -> list[bytes]:
+    if "start_id" not in asked:
+        return rows[-100:]
+    low = max(0, -(-(int(asked["start_id"][0]) - FIRST) // STEP))
+    high = (int(asked["end_id"][0]) - FIRST) // STEP + 1 if "end_id" in asked else len(rows)
+    return rows[low : max(0, high)]
+
+
+# The floor
+
+
+def floor(port: int, path: Path) -> dict[str, float]:
+    import sqlite3
+
+    import orjson
+
+    from semysync.mirror import schema
+
+    conn = sqlite3.connect(path, isolation_level=None)
+    conn.execute("pragma journal_mode = wal")
+    conn.execute("pragma synchronous = normal")
+    for statement in (schema.INBOX, schema.SENT, *schema.SEARCH_TABLES):
+        conn.execute(statement)
+    columns = {
+        "inbox": "id, device_id, phone, contact, text, channel, received_at, mirrored_at",
+        "sent": "id, device_id, phone, contact, text, channel, created_at, handed_at, sent_at,"
+        " delivered_at, cancelled_at, failed_at, is_send_to_phone, is_send, is_delivered,"
+        " is_cancel, is_error, is_error_send, is_out, mirrored_at",
+    }
+    link = http.client.HTTPConnection("127.0.0.1", port)
+    began, asked, stored = time.perf_counter(), 0, 0
+    for box, method in (("inbox", "inbox_sms"), ("sent", "outbox_sms")):
+        add = f"insert into {box} ({columns[box]}) values ({', '.join('?' * (columns[box].count(',') + 1))})"
+        index = f"insert into {box}_fts (rowid, text) select id, text from {box} where id between ? and ?"
+        start = FIRST
+        while True:
+            body = f"token={TOKEN}&start_id={start}&end_id={start + PAGE * STEP - 1}"
+            link.request("POST", f"/api/3/{method}.php", body)
+            rows = orjson.loads(link.getresponse().read())["data"]
+            asked += 1
+            if not rows:
+                break
+            conn.execute("begin")
+            conn.executemany(add, [flat(box, row) for row in rows])
+            conn.execute(index, (rows[0]["id"], rows[-1]["id"]))
+            conn.execute("commit")
+            stored += len(rows)
+            start += PAGE * STEP
+    loaded = time.perf_counter() - began
+    for box in ("inbox", "sent"):
+        for statement in schema.LATER_INDEXES[box]:
+            conn.execute(statement)
+    return report(loaded, time.perf_counter() - began, stored, asked)
+
+
+def flat(box: str, row: dict) -> tuple:
+    common = (
+        row["id"],
+        row["id_device"],
+        row["phone"],
+        row["phone"],
+        row["msg"],
+        "sms",
+        row["date"],
+    )
+    if box == "inbox":
+        return (*common, "2026-11-23T09:41:13.657724Z")
+    return (
+        *common,
+        row["send_to_phone"],
+        row["send"],
+        row["delivered"],
+        row["cancel"],
+        row["error_date"],
+        row["is_send_to_phone"],
+        row["is_send"],
+        row["is_delivered"],
+        row["is_cancel"],
+        row["is_error"],
+        row["is_error_send"],
+        row["is_out"],
+        "2026-11-23T09:41:13.657724Z",
+    )
+
+
+# Ours
+
+
+def ours(port: int, path: Path) -> dict[str, float]:
+    from semysync.log import silence
+    from semysync.mirror.store import Store
+    from semysync.model import Box
+    from semysync.passes.pull import Progress, Puller
+    from semysync.service.client import Client
+
+    silence()
+    with (
+        Client(TOKEN, base_url=f"http://127.0.0.1:{port}/api/3/") as client,
+        Store.migrate(path) as store,
+    ):
+        began, stored = time.perf_counter(), 0
+        for box in Box:
+            progress = Progress(box, 351)
+            Puller(account=client, mirror=store).pull(progress)
+            stored += progress.added
+        loaded = time.perf_counter() - began
+        for box in Box:
+            store.make_indexes(box)
+        return report(loaded, time.perf_counter() - began, stored, client.requests)
+
+
+def report(loaded_s: float, all_s: float, rows: int, requests: int) -> dict[str, float]:
+    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return {
+        "rows": rows,
+        "loaded_s": loaded_s,
+        "all_s": all_s,
+        "cpu_s": time.process_time(),
+        "peak_mb": peak_mb,
+        "requests": requests,
+    }
+
+
+# The comparison
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("messages", type=int, nargs="*", default=[100_000, 1_000_000])
+    parser.add_argument("--rounds", type=int, default=3)
+    asked = parser.parse_args()
+    for messages in asked.messages:
+        command = [sys.executable, __file__, "--serve", str(messages)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as service:
+            port = int(service.stdout.readline())
+            try:
+                compare(messages, port, asked.rounds)
+            finally:
+                service.kill()
+
+
+def compare(messages: int, port: int, rounds: int) -> None:
+    results: dict[str, list[dict[str, float]]] = {"floor": [], "semysync": []}
+    busy = served(port)
+    for _ in range(rounds):
+        for name, runs in results.items():
+            with tempfile.TemporaryDirectory() as folder:
+                command = [sys.executable, __file__, f"--{name}", str(port), f"{folder}/x.db"]
+                runs.append(json.loads(subprocess.check_output(command)))
+    busy = (served(port) - busy) / (2 * rounds)
+    print(f"\n{messages:,} messages, {rounds} rounds, medians")
+    print(f"{'':<10} {'rows/s':>9} {'with indexes':>13} {'peak MB':>8} {'requests':>9}")
+    for name, runs in results.items():
+        assert all(run["rows"] == messages for run in runs), "a load is not complete"
+        rate, indexed = (
+            statistics.median(run["rows"] / run[key] for run in runs)
+            for key in ("loaded_s", "all_s")
+        )
+        peak, requests = (
+            statistics.median(run[key] for run in runs) for key in ("peak_mb", "requests")
+        )
+        print(f"{name:<10} {rate:>9,.0f} {indexed:>13,.0f} {peak:>8.0f} {requests:>9.0f}")
+    pairs = list(zip(results["semysync"], results["floor"], strict=True))
+    for key, title in (("loaded_s", "ratio"), ("all_s", "ratio with indexes")):
+        print(f"{title}: {statistics.median(low[key] / our[key] for our, low in pairs):.2f}")
+    print(f"the service was busy for {busy:.1f} s of CPU in each load")
+
+
+def served(port: int) -> float:
+    link = http.client.HTTPConnection("127.0.0.1", port)
+    link.request("POST", "/cpu", "")
+    return float(link.getresponse().read())
+
+
+if __name__ == "__main__":
+    match sys.argv[1:]:
+        case ["--serve", messages]:
+            serve(int(messages))
+        case ["--floor", port, path]:
+            print(json.dumps(floor(int(port), Path(path))))
+        case ["--semysync", port, path]:
+            print(json.dumps(ours(int(port), Path(path))))
+        case _:
+            main()
