@@ -25,8 +25,15 @@ from semysync.errors import ConfigError
 from semysync.mirror.times import Locale, zone_named
 
 Seconds = Annotated[int, msgspec.Meta(ge=1, le=366 * 24 * 3600)]
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+Limit = Annotated[int, msgspec.Meta(ge=0)]  # 0 is none
+Percent = Annotated[int, msgspec.Meta(ge=0, le=100)]
+PurgeDays = Annotated[int, msgspec.Meta(ge=3)]
+Batch = Annotated[int, msgspec.Meta(ge=1, le=50)]
+DeviceChoice = Annotated[int, msgspec.Meta(ge=1)] | str | list[int]
 History = Literal["all", "none"] | date
 HISTORIES = date(1970, 1, 1), date(2099, 12, 31)  # what dates a history may begin with
+HOUR = "([01][0-9]|2[0-3]):[0-5][0-9]"
 SYSTEM_CONFIG = Path("/etc/semysync/config.toml")
 
 
@@ -37,7 +44,7 @@ class Api(msgspec.Struct, frozen=True, kw_only=True):
     token_file: str | None = None
     base_url: str = "https://semysms.net/api/3/"
     timeout_s: Seconds = 30
-    requests_per_minute: Annotated[int, msgspec.Meta(ge=1)] = 60
+    requests_per_minute: Positive = 60
     timezone: str = "auto"
     phone_timezone: str = "auto"
 
@@ -49,6 +56,7 @@ class Database(msgspec.Struct, frozen=True, kw_only=True):
     """Where the mirror is."""
 
     path: str | None = None
+    events_days: Positive = 90
 
 
 class Pull(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,9 +66,78 @@ class Pull(msgspec.Struct, frozen=True, kw_only=True):
     sent_s: Seconds = 20
     devices_s: Seconds = 60
     account_s: Seconds = 3600
+    verify_days: Positive = 3
     history: History = "all"
     lookback_s: Seconds = 600
     scope: Literal["auto", "account", "device"] = "auto"
+
+
+class Send(msgspec.Struct, frozen=True, kw_only=True):
+    """How drafts are sent."""
+
+    enabled: bool = True
+    device: DeviceChoice = "auto"
+    lifetime_s: Seconds = 86_400
+    batch: Batch = 25
+    per_minute: Limit = 0
+    quiet_hours: str | None = None
+    lost_answer: Literal["resend", "hold"] = "resend"
+    settle_s: Seconds = 300
+    max_attempts: Positive = 12
+
+
+class Purge(msgspec.Struct, frozen=True, kw_only=True):
+    """What may be deleted at the service."""
+
+    enabled: bool = False
+    every_s: Seconds = 3600
+    inbox_days: PurgeDays = 30
+    sent_days: PurgeDays = 30
+    max_per_pass: Positive = 500
+    keep: list[str] = []
+    needs_copy: str = "auto"
+
+
+class Devices(msgspec.Struct, frozen=True, kw_only=True):
+    """When a phone is worth an event."""
+
+    offline_s: Seconds = 3600
+    battery_low: Percent = 15
+
+
+class Backup(msgspec.Struct, frozen=True, kw_only=True):
+    """Where copies go, and how many are kept."""
+
+    path: str | None = None
+    keep: Positive = 7
+
+
+class Http(msgspec.Struct, frozen=True, kw_only=True):
+    """What the daemon listens for."""
+
+    listen: str | None = None
+    webhook_secrets: list[str] = []
+    webhook_secrets_file: str | None = None
+    metrics: bool = True
+    health: bool = True
+
+    def __repr__(self) -> str:
+        return f"<Http at {self.listen}>"
+
+
+class Hook(msgspec.Struct, frozen=True, kw_only=True):
+    """What follows on events: one of `run`, `url` and `notify`."""
+
+    name: str | None = None
+    on: list[str] = []
+    match: dict[str, str] = {}
+    run: list[str] = []
+    url: str | None = None
+    secret: str | None = None
+    notify: list[str] = []
+
+    def __repr__(self) -> str:
+        return f"<Hook {self.name}>"
 
 
 class Contacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,6 +151,7 @@ class Log(msgspec.Struct, frozen=True, kw_only=True):
 
     format: Literal["auto", "console", "json"] = "auto"
     level: Literal["debug", "info", "warning", "error"] = "info"
+    numbers: Literal["masked", "full"] = "masked"
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,7 +160,13 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     api: Api = Api()
     database: Database = Database()
     pull: Pull = Pull()
+    send: Send = Send()
     contacts: Contacts = Contacts()
+    purge: Purge = Purge()
+    devices: Devices = Devices()
+    backup: Backup = Backup()
+    http: Http = Http()
+    hook: tuple[Hook, ...] = ()
     log: Log = Log()
     source: Path | None = None
 
@@ -144,8 +228,9 @@ def load(path: Path | None, environ: Mapping[str, str] = os.environ) -> Config:
     sections = {
         field.name: _section(field.name, field.type, raw.pop(field.name, {}), mistakes)
         for field in msgspec.structs.fields(Config)
-        if field.name != "source"
+        if field.name not in {"source", "hook"}
     }
+    sections["hook"] = _hooks(raw.pop("hook", []), mistakes)
     mistakes += [
         f"[{name}]: there is no such section{_nearest(name, sections)}"
         if isinstance(value, dict)
@@ -154,6 +239,7 @@ def load(path: Path | None, environ: Mapping[str, str] = os.environ) -> Config:
     ]
     mistakes += _contradictions(sections["api"])
     mistakes += _places(sections["api"], sections["contacts"])
+    mistakes += _sending(sections["send"])
     if mistakes:
         raise ConfigError("\n".join([f"{source} has mistakes:", *(f"  {m}" for m in mistakes)]))
     return Config(**sections, source=source.absolute())
@@ -176,6 +262,48 @@ def _places(api: Api, contacts: Contacts) -> Iterator[str]:
             f"[contacts] region = {contacts.region!r}: expected the two capital letters of a "
             "country, such as RU or GB"
         )
+
+
+def _sending(send: Send) -> Iterator[str]:
+    """Name what is wrong with quiet hours and devices."""
+    if isinstance(send.device, str) and send.device not in {"auto", "active"}:
+        yield (
+            f"[send] device = {send.device!r}: expected `auto`, `active`, a device's id, "
+            "or a list of ids"
+        )
+    if send.quiet_hours:
+        hours, _, zone = send.quiet_hours.partition(" ")
+        times = re.fullmatch(f"{HOUR}-{HOUR}", hours)
+        try:
+            zone_named(zone)
+        except ValueError:
+            times = None
+        if not times:
+            yield (
+                f"[send] quiet_hours = {send.quiet_hours!r}: expected hours and a zone, such as "
+                '"22:00-08:00 Europe/Moscow"'
+            )
+
+
+def _hooks(raw: Any, mistakes: list[str]) -> tuple[Hook, ...]:
+    """Read the hooks, each a section of its own: it has a name, events, and one thing to do."""
+    if not isinstance(raw, list):
+        mistakes.append("hook: expected sections in double brackets, [[hook]]")
+        return ()
+    hooks: list[Hook] = []
+    for number, section in enumerate(raw, 1):
+        found = len(mistakes)
+        hook = _section("hook", Hook, section, mistakes, shown=f"[[hook]] {number}")
+        hooks.append(hook)
+        if len(mistakes) > found:
+            continue
+        if not hook.name or hook.name in [other.name for other in hooks[:-1]]:
+            mistakes.append(f"[[hook]] {number} name: expected a name of its own")
+        if not hook.on:
+            mistakes.append(f"[[hook]] {number} on: expected a list of kinds of events")
+        if sum(map(bool, (hook.run, hook.url, hook.notify))) != 1:
+            mistakes.append(f"[[hook]] {number}: expected one of `run`, `url` and `notify`")
+    return tuple(hooks)
 
 
 def _usual(environ: Mapping[str, str]) -> Iterator[Path]:
@@ -208,22 +336,23 @@ def _toml(source: Path) -> dict[str, Any]:
         ) from None
 
 
-def _section(name: str, kind: Any, raw: Any, mistakes: list[str]) -> Any:
-    """Convert a section key by key, so that each mistake is seen."""
+def _section(name: str, kind: Any, raw: Any, mistakes: list[str], shown: str = "") -> Any:
+    """Convert a section key by key, so that each mistake is seen; it is `shown` as it stands."""
+    shown = shown or f"[{name}]"
     if not isinstance(raw, dict):
-        mistakes.append(f"{name}: expected a section [{name}]")
+        mistakes.append(f"{name}: expected a section {shown}")
         return kind()
     known = {field.name: field for field in msgspec.structs.fields(kind)}
     values = {}
     for key, value in raw.items():
         if key not in known:
-            mistakes.append(f"[{name}] {key}: there is no such key{_nearest(key, known)}")
+            mistakes.append(f"{shown} {key}: there is no such key{_nearest(key, known)}")
             continue
         try:
             values[key] = _converted(value, known[key].type)
         except ValueError:
             expected = _expected(known[key].type)
-            mistakes.append(f"[{name}] {key} = {_shown(key, value)}: expected {expected}")
+            mistakes.append(f"{shown} {key} = {_shown(key, value)}: expected {expected}")
     return kind(**values)
 
 
@@ -247,8 +376,20 @@ def _expected(kind: Any) -> str:
         return '"all", "none" or a date such as 2026-01-31'
     if kind == Seconds:
         return "a whole number of seconds, at least 1 and at most a year"
+    if kind == DeviceChoice:
+        return "`auto`, `active`, a device's id, or a list of ids"
     if get_origin(kind) is Literal:
         return "one of " + ", ".join(f'"{value}"' for value in get_args(kind))
+    match msgspec.inspect.type_info(kind):
+        case msgspec.inspect.IntType(ge=lowest, le=highest):
+            most = "" if highest is None else f" and at most {highest}"
+            return f"a whole number, at least {lowest}{most}"
+        case msgspec.inspect.BoolType():
+            return "true or false"
+        case msgspec.inspect.ListType():
+            return "a list of texts in quotes"
+        case msgspec.inspect.DictType():
+            return 'texts by name, such as { contact = "+79201234567" }'
     return "a text in quotes"
 
 
@@ -259,7 +400,7 @@ def _nearest(word: str, known: Mapping[str, object]) -> str:
 
 def _shown(key: str, value: object) -> str:
     """Show a value as it was written, unless it may be a secret."""
-    if "token" in key:
+    if "token" in key or "secret" in key or key in {"url", "notify"}:
         return "***"
     if isinstance(value, bool):
         return str(value).lower()

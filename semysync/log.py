@@ -8,8 +8,9 @@ inside an error of a library for example, is masked.
 
 import logging
 import os
+import re
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from pathlib import Path
 from typing import Any, TextIO, cast
 
@@ -17,6 +18,7 @@ import structlog
 
 from semysync.config import Log
 
+NUMBER = re.compile(r"(\+\d{4})\d+(\d{4})(?!\d)")
 QUIET = ("httpx", "httpcore", "apscheduler")  # their warnings tell nothing that ours do not
 
 
@@ -39,7 +41,7 @@ def set_up(config: Log, *, token: str = "", stream: TextIO | None = None) -> Non
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
-            masking(token),
+            masking(token, numbers=config.numbers == "masked"),
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(
@@ -87,32 +89,40 @@ class Forwarding(logging.Handler):
         )
 
 
-def masking(token: str) -> structlog.typing.Processor:
-    """Return a processor that hides the token wherever it stands in a line."""
+def masking(token: str, *, numbers: bool = True) -> structlog.typing.Processor:
+    """
+    Return a processor that hides the token wherever it stands in a line, and numbers in part.
+
+    No line of ours has a number in it, but the errors of others may.
+    """
+
+    def hide(text: str) -> str:
+        hidden = text.replace(token, "***") if token else text
+        return NUMBER.sub(r"\1***\2", hidden) if numbers else hidden
 
     def mask(
         _logger: Any, _method: str, event: MutableMapping[str, Any]
     ) -> MutableMapping[str, Any]:
-        if token:
-            for key, value in event.items():
-                event[key] = masked(value, token)
+        for key, value in event.items():
+            event[key] = masked(value, hide)
         return event
 
     return mask
 
 
-def masked(value: Any, token: str) -> Any:
-    """Return `value` without the token, at any depth; an exception becomes its text."""
+def masked(value: Any, hide: Callable[[str], str]) -> Any:
+    """Return `value` with its texts hidden, at any depth; what else has one becomes its text."""
     match value:
         case str():
-            return value.replace(token, "***")
+            return hide(value)
         case dict():
-            return {key: masked(inner, token) for key, inner in value.items()}
+            return {key: masked(inner, hide) for key, inner in value.items()}
         case list() | tuple():
-            return [masked(inner, token) for inner in value]
-        case _ if token in repr(value):
-            return repr(value).replace(token, "***")
-    return value
+            return [masked(inner, hide) for inner in value]
+        case bool() | int() | float() | None:
+            return value
+    shown = repr(value)
+    return value if hide(shown) == shown else hide(shown)
 
 
 def silence() -> None:

@@ -44,7 +44,7 @@ def sections(config):
     return {
         name: msgspec.to_builtins(getattr(config, name))
         for name in Config.__struct_fields__
-        if name != "source"
+        if name not in {"source", "hook"}
     }
 
 
@@ -105,7 +105,7 @@ def test_all_mistakes_are_told_at_once_each_with_key_value_and_what_was_expected
 
 def test_an_unknown_key_like_no_other_brings_the_list(complaint):
     assert complaint("[log]\nzzz = 1") == [
-        "[log] zzz: there is no such key; known are format, level"
+        "[log] zzz: there is no such key; known are format, level, numbers"
     ]
 
 
@@ -372,3 +372,60 @@ def test_a_token_in_the_place_of_its_file_is_not_shown(read):
 
 def test_the_representation_shows_no_token(read):
     assert SECRET not in repr(read(f"[api]\ntoken = '{SECRET}'"))
+
+
+# What comes with later versions is checked already
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        (
+            "[send]\nbatch = 51",
+            "[send] batch = 51: expected a whole number, at least 1 and at most 50",
+        ),
+        ("[send]\nenabled = 1", "[send] enabled = 1: expected true or false"),
+        ("[send]\nlost_answer = 'drop'", 'expected one of "resend", "hold"'),
+        ("[send]\ndevice = 'any'", "expected `auto`, `active`, a device's id, or a list of ids"),
+        ("[send]\ndevice = 0", "expected `auto`, `active`, a device's id, or a list of ids"),
+        ("[send]\nquiet_hours = '22-8'", 'such as "22:00-08:00 Europe/Moscow"'),
+        ("[send]\nquiet_hours = '22:00-24:00 UTC'", 'such as "22:00-08:00 Europe/Moscow"'),
+        ("[purge]\ninbox_days = 2", "expected a whole number, at least 3"),
+        ("[purge]\nkeep = 'x'", "expected a list of texts in quotes"),
+        ("[devices]\nbattery_low = 101", "at least 0 and at most 100"),
+        ("[api]\ntimezone = 'Moscow'", "a name such as Europe/Berlin"),
+        ("[contacts]\nregion = 'Russia'", "the two capital letters of a country"),
+        ("[api]\nrequests_per_minute = 0", "expected a whole number, at least 1"),
+        (
+            "[[hook]]\nname = 'a'\non = ['x']",
+            "[[hook]] 1: expected one of `run`, `url` and `notify`",
+        ),
+        ("[[hook]]\non = ['x']\nrun = ['y']", "[[hook]] 1 name: expected a name of its own"),
+        ("[[hook]]\nname = 'a'\nrum = ['y']", "did you mean `run`?"),
+        ("[hook]\nname = 'a'", "expected sections in double brackets"),
+    ],
+)
+def test_a_value_out_of_place_is_told_with_what_was_expected(complaint, written, expected):
+    said = complaint(written)
+
+    assert any(expected in line for line in said), said
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "[send]\nquiet_hours = '22:00-08:00 Europe/Moscow'\ndevice = 351",
+        "[send]\ndevice = [351, 352]",
+        "[send]\ndevice = 'active'",
+        "[[hook]]\nname = 'a'\non = ['message.received']\nrun = ['true']\nmatch = { text = 'x' }",
+    ],
+)
+def test_what_the_contract_allows_is_taken(read, written):
+    assert read(written).source
+
+
+def test_secrets_of_hooks_and_of_the_listener_are_not_shown(read, complaint):
+    config = read(f"[http]\nwebhook_secrets = ['{SECRET}']")
+
+    assert SECRET not in repr(config)
+    assert complaint(f"[[hook]]\nname = 'a'\non = ['x']\nurl = ['{SECRET}']")

@@ -162,3 +162,19 @@ def test_silence_is_silent():
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
 
     assert ended.stdout + ended.stderr == b""
+
+
+@pytest.mark.parametrize(
+    ("numbers", "shown"), [("masked", "to +7920***4567, 900"), ("full", "to +79201234567, 900")]
+)
+def test_numbers_in_the_words_of_others_are_masked_unless_told(numbers, shown):
+    stream = io.StringIO()
+    log.set_up(Log(format="json", numbers=numbers), stream=stream)
+
+    structlog.get_logger().error(
+        "x", error="to +79201234567, 900", deep=[{"a": ValueError("+79201234567")}]
+    )
+
+    line = json.loads(stream.getvalue())
+    assert line["error"] == shown
+    assert ("+79201234567" in stream.getvalue()) == (numbers == "full")
