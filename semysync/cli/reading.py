@@ -3,9 +3,8 @@
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
-from sqlite3 import Connection, Row
+from sqlite3 import Connection
 from typing import Any
 
 import click
@@ -23,7 +22,6 @@ from semysync.cli.common import (
 from semysync.contact import contact_of
 from semysync.mirror.file import explained, open_reader
 
-LATE_S = 300  # a box that was not read to its end for so long is late
 MOST = 2**62  # what SQLite takes for a limit
 
 MESSAGES = """
@@ -43,22 +41,17 @@ select id, name, label, channel, battery, service_on, use_for_sending, archived,
  order by archived, last_active_at desc, id
 """
 
-COUNTS = "select (select count(*) from inbox) as inbox, (select count(*) from sent) as sent"
-
-# A box is asked by device, or for the whole account (device_id 0): the later way counts, should
-# the configuration have changed. By device it is as old as the device that was read longest ago.
-LOOKS = """
-select box, max(last_id) as mark,
-       case when count(looked_at) = count(*) then min(looked_at) end as looked_at
-  from marks
- group by box, device_id = 0
- order by looked_at
+HEALTH = """
+select verdict, inbox_lag_s, sent_lag_s, (select count(*) from inbox) as inbox_messages,
+       (select count(*) from sent) as sent_messages
+  from health
 """
 
-LAST_PASSES = """
-select kind, finished_at, error
+ERRORS = """
+select error
   from passes
- where id in (select max(id) from passes group by kind)
+ where error is not null and id in (select max(id) from passes group by kind)
+ order by id
 """
 
 
@@ -160,18 +153,20 @@ def status(config: Path | None, database: Path | None, as_json: bool) -> None:
     """
     Show how the mirror is: how much it holds and how old it is.
 
-    The verdict is `ok`; `late` where a box was not read to its end for five minutes; or `failing`
-    after a pass that failed. Ends with 1 where it is not `ok`, for scripts that watch it.
+    The verdict is `ok`; `late` where a box was not read to its end for five minutes, or five of the
+    daemon's intervals; or `failing` after a pass that failed. It is that of the view `health`. Ends
+    with 1 where it is not `ok`, for scripts that watch it.
     """
     with reading(config, database) as conn:
-        counts = conn.execute(COUNTS).fetchone()
-        looks = {row["box"]: row for row in conn.execute(LOOKS)}
+        health = conn.execute(HEALTH).fetchone()
         phones = conn.execute("select count(*) from devices where not archived").fetchone()[0]
-        passes = [dict(row) for row in conn.execute(LAST_PASSES)]
+        errors = [row["error"] for row in conn.execute(ERRORS)]
         path = conn.execute("select file from pragma_database_list").fetchone()[0]
-    boxes = [box_facts(name, counts[name], looks.get(name)) for name in ("inbox", "sent")]
-    errors = [row["error"] for row in passes if row["error"]]
-    verdict = verdict_on(boxes, errors)
+    verdict = health["verdict"]
+    boxes = [
+        {"box": box, "messages": health[f"{box}_messages"], "lag_s": health[f"{box}_lag_s"]}
+        for box in ("inbox", "sent")
+    ]
     if as_json:
         facts = {"verdict": verdict, "mirror": path, "boxes": boxes, "devices": phones}
         print_json(facts | {"errors": errors})
@@ -194,38 +189,11 @@ def reading(config: Path | None, database: Path | None) -> Iterator[Connection]:
         yield conn
 
 
-def box_facts(name: str, messages: int, look: Row | None) -> dict[str, Any]:
-    """Return what there is to know of a box; `lag_s` is None until its first load is complete."""
-    looked_at = look["looked_at"] if look else None
-    return {
-        "box": name,
-        "messages": messages,
-        "mark": look["mark"] if look else None,
-        "looked_at": looked_at,
-        "lag_s": seconds_since(looked_at),
-    }
-
-
-def verdict_on(boxes: list[dict[str, Any]], errors: list[str]) -> str:
-    """Return `failing` after a failed pass, `late` where a box was not read lately, else `ok`."""
-    if errors:
-        return "failing"
-    late = any(box["lag_s"] is None or box["lag_s"] > LATE_S for box in boxes)
-    return "late" if late else "ok"
-
-
 def age_of(box: dict[str, Any]) -> str:
     """Say how old a box is, for a person."""
     if box["lag_s"] is None:
         return "the first load is not complete"
     return f"complete as of {rough_age(box['lag_s'])} ago"
-
-
-def seconds_since(text: str | None) -> int | None:
-    """Return whole seconds since a time in the mirror, never below 0."""
-    if text is None:
-        return None
-    return max(0, int((datetime.now(UTC) - datetime.fromisoformat(text)).total_seconds()))
 
 
 def rough_age(seconds: int) -> str:
