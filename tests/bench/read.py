@@ -8,11 +8,15 @@ ids. The mirror is filled by the program itself, and takes a minute to make.
 """
 
 import argparse
+import asyncio
 import statistics
 import tempfile
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from urllib.parse import quote
+
+from datasette.app import Datasette
 
 from semysync.mirror.file import open_reader
 from semysync.mirror.store import Store
@@ -91,6 +95,7 @@ def main() -> None:
 
 def measure(path: Path) -> None:
     conn = open_reader(path)
+    asyncio.run(measure_page(path))
     busy = conn.execute(
         "select received + sent from contacts where contact = ?", (BUSY,)
     ).fetchone()
@@ -105,6 +110,23 @@ def measure(path: Path) -> None:
         ratio = statistics.median(a / b for a, b in zip(own, least, strict=True))
         own_ms, least_ms = statistics.median(own) * 1000, statistics.median(least) * 1000
         print(f"{name:<32} {own_ms:>8.2f} {least_ms:>9.3f} {ratio:>7.1f}")
+
+
+async def measure_page(path: Path) -> None:
+    """Time the page that Datasette makes of a contact's newest messages, inside its process."""
+    page = f"/{path.stem}/messages.json?contact__exact={quote(BUSY)}&_sort_desc=at&_size=50"
+    html = page.replace(".json", "")
+    served = Datasette([str(path)], settings={"suggest_facets": False})
+    for name, address in (("as JSON", page), ("as HTML", html)):
+        times = []
+        for _ in range(ROUNDS):
+            began = time.perf_counter()
+            answer = await served.client.get(address)
+            times.append(time.perf_counter() - began)
+            assert answer.status_code == 200, answer.text
+        print(
+            f"Datasette, a page of the busy contact {name}: {statistics.median(times) * 1000:.0f} ms"
+        )
 
 
 def timed(conn, query: str, values: tuple) -> float:
