@@ -20,7 +20,7 @@ class Box(StrEnum):
     SENT = "sent"
 
 
-class Received(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class Received(msgspec.Struct, frozen=True, gc=False):
     """A message that a phone has received, in the box `inbox`."""
 
     id: int
@@ -32,7 +32,7 @@ class Received(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     extra: dict[str, Any] | None = None
 
 
-class Sent(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class Sent(msgspec.Struct, frozen=True, gc=False):
     """A message that the account has sent, from any client. Flags are 0, 1 or not shown (None)."""
 
     id: int

@@ -55,9 +55,11 @@ def count(conn: sqlite3.Connection, table: Table, rows: Iterable[Row]) -> None:
         contact = row[CONTACT]
         if not contact:
             continue
-        messages[contact] = messages.get(contact, 0) + 1
-        latest = last.get(contact)
-        if latest is None or (row[DATE] or "") >= (latest[DATE] or ""):
+        if contact not in last:
+            messages[contact], last[contact] = 1, row
+            continue
+        messages[contact] += 1
+        if (row[DATE] or "") >= (last[contact][DATE] or ""):
             last[contact] = row
     inbox = table.direction == "in"
     conn.executemany(

@@ -313,36 +313,36 @@ class Store(AbstractContextManager["Store"]):
     def save(
         self,
         box: Box,
-        rows: Sequence[Message | Illegible],
+        messages: Sequence[Message],
+        illegible: Sequence[Illegible] = (),
         *,
         now: datetime,
         mark: tuple[int, Mark] | None = None,
     ) -> Saved:
         """
-        Add rows to a box and move a device's mark past them: both or neither.
+        Add messages to a box and move a device's mark past them: both or neither.
 
         A message that is there already is brought up to date; what it said before stays in `extra`.
-        A row that cannot be stored under its id is kept in `conflicts`. `mark` is the device's id
+        What is `illegible`, or cannot be stored under its id, is kept in `conflicts`. `mark` is the device's id
         (or `WHOLE_ACCOUNT`) and its new mark.
         """
         table = TABLES[box]
-        illegible = [row for row in rows if isinstance(row, Illegible)]
-        came = [row for row in rows if not isinstance(row, Illegible)]
+        unfit = list(illegible)
         stamp = utc_text(now)
         writing = self.writing()
         with self._write():
-            self._know_devices({m.device_id for m in came if m.device_id}, stamp)
-            there = self._there(table, [message.id for message in came])
+            self._know_devices({m.device_id for m in messages if m.device_id}, stamp)
+            there = self._there(table, [message.id for message in messages])
             new: dict[int, Row] = {}
             moved: dict[int, tuple[Row, Row]] = {}
-            for message in came:
+            for message in messages:
                 old = new.get(message.id) or there.get(message.id)
                 if old is None:
                     new[message.id] = table.row(message, writing, stamp)
                     continue
                 row = table.again(message, old, writing)
                 if is_another(old, row):
-                    illegible.append(_clashing(message))
+                    unfit.append(_clashing(message))
                 elif (row := merged(table, old, row, stamp)) == old:
                     continue
                 elif message.id in new:
@@ -352,7 +352,7 @@ class Store(AbstractContextManager["Store"]):
                     there[message.id] = row
             self._add(table, [new[number] for number in sorted(new)])
             self._change(table, moved.values(), stamp)
-            unknown = self._keep_illegible(box, illegible, stamp)
+            unknown = self._keep_illegible(box, unfit, stamp)
             if mark:
                 self._put_mark(box, *mark)
         return Saved(len(new), len(moved), unknown)

@@ -22,7 +22,8 @@ QUARTER = 15  # minutes: every zone in use today stands at a multiple of it
 
 def utc_text(moment: datetime) -> str:
     """Write an aware moment: `2026-11-23T09:41:13.657724Z`."""
-    return _text(moment.astimezone(UTC).replace(tzinfo=None))
+    naive = moment.astimezone(UTC).replace(tzinfo=None)
+    return naive.isoformat(timespec="microseconds") + "Z"
 
 
 def from_utc_text(text: str) -> datetime:
@@ -79,7 +80,9 @@ def in_utc(printed: datetime | None, offset: int | None) -> str | None:
     if offset:
         with suppress(OverflowError):  # a day at the very end of the calendar
             printed -= _minutes(offset)
-    return _text(printed)
+    # Five times as quick as `isoformat`, and this is done millions of times.
+    text: str = msgspec.to_builtins(printed)
+    return text + "Z" if len(text) == 26 else text + ".000000Z"
 
 
 @lru_cache
@@ -128,9 +131,3 @@ def only_offset(printed: datetime, earliest: datetime, latest: datetime) -> int 
         return None
     offset = first * QUARTER
     return offset if -12 * 60 <= offset <= 14 * 60 else None
-
-
-def _text(naive: datetime) -> str:
-    # Twice as quick as `timespec="microseconds"`, and this is done millions of times.
-    text = naive.isoformat()
-    return text + "Z" if len(text) == 26 else text + ".000000Z"

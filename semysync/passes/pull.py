@@ -6,9 +6,11 @@ when it is enough is decided in `look`; where a look starts, in `start_of`; wher
 by questions by date.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from itertools import islice
+from operator import attrgetter
 from typing import Literal, Protocol
 
 import msgspec
@@ -16,7 +18,7 @@ import msgspec
 from semysync.errors import TooLarge, Unbounded, Unreadable
 from semysync.mirror.store import Mark, Saved
 from semysync.mirror.times import from_utc_text, utc_text
-from semysync.model import Box, Illegible, Message, Received
+from semysync.model import Box, Illegible, Message
 from semysync.passes.look import FEW, FIRST_WIDTH, Look, Shown
 from semysync.service.questions import Dates, Range
 
@@ -28,6 +30,9 @@ ZONES = timedelta(days=2)  #: a printed time and ours differ by less, whatever t
 EARLIEST, LATEST = date(1980, 1, 1), date(2100, 1, 1)  #: between them a history can begin
 
 History = Literal["all", "none"] | date
+
+#: the date that the service's filters by date compare (likely)
+DATE = {Box.INBOX: attrgetter("received_at"), Box.SENT: attrgetter("created_at")}
 
 
 class Answer(Protocol):
@@ -55,7 +60,8 @@ class Mirror(Protocol):
     def save(
         self,
         box: Box,
-        rows: list[Message | Illegible],
+        messages: Sequence[Message],
+        illegible: Sequence[Illegible] = (),
         *,
         now: datetime,
         mark: tuple[int, Mark] | None = None,
@@ -142,20 +148,22 @@ class Puller:
         question, answer = self._asked(look, mark, progress)
         ids: list[int] = []
         size, undated, unproven = 0, False, None
-        for rows, last in slices(answer):
-            size += len(rows)
-            legible = [row for row in rows if not isinstance(row, Illegible)]
-            ids += (row.id for row in legible)
-            undated = undated or any(date_of(row) is None for row in legible)
+        for messages, illegible, last in slices(answer):
+            size += len(messages) + len(illegible)
+            ids += [message.id for message in messages]
+            undated = undated or not all(map(DATE[progress.box], messages))
             if last:
                 try:
                     look.learn(question, Shown(sorted(ids), size, answer.more, undated))
                 except Unbounded as exc:
                     unproven = exc
                 mark = msgspec.structs.replace(mark, last_id=max(mark.last_id, look.mark))
-            if rows:
+            if messages or illegible:
                 moved = (progress.device_id, mark) if last else None
-                progress.add(self.mirror.save(progress.box, rows, now=self.now(), mark=moved))
+                saved = self.mirror.save(
+                    progress.box, messages, illegible, now=self.now(), mark=moved
+                )
+                progress.add(saved)
         self.largest = look.largest
         progress.shown += len(ids)
         if unproven:
@@ -319,20 +327,26 @@ def floor_id(ids_in: Callable[[Range | Dates], Sequence[int]], history: History,
     return max(0, lowest - 1)
 
 
-def date_of(message: Message) -> datetime | None:
-    """Return the date that the service's filters by date compare (likely)."""
-    return message.received_at if isinstance(message, Received) else message.created_at
+def slices(answer: Answer) -> Iterator[tuple[list[Message], list[Illegible], bool]]:
+    """Cut an answer into slices, each with whether it is the last; at least one."""
+    rest = iter(answer)
+    rows = list(islice(rest, SLICE))
+    for row in rest:
+        yield *parted(rows), False
+        rows = [row, *islice(rest, SLICE - 1)]
+    yield *parted(rows), True
 
 
-def slices(answer: Answer) -> Iterator[tuple[list[Message | Illegible], bool]]:
-    """Cut an answer into slices of rows, each with whether it is the last; at least one."""
-    rows: list[Message | Illegible] = []
-    for row in answer:
-        if len(rows) == SLICE:
-            yield rows, False
-            rows = []
-        rows.append(row)
-    yield rows, True
+def parted(rows: Iterable[Message | Illegible]) -> tuple[list[Message], list[Illegible]]:
+    """Part messages from rows that are none, once for all who handle them."""
+    messages: list[Message] = []
+    illegible: list[Illegible] = []
+    for row in rows:
+        if isinstance(row, Illegible):
+            illegible.append(row)
+        else:
+            messages.append(row)
+    return messages, illegible
 
 
 def share_of(mark: Mark, look: Look) -> float:

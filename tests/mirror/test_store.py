@@ -107,7 +107,7 @@ def test_an_illegible_row_is_kept_once_however_often_it_comes(store, rows, sent)
     bad = Illegible("no id", '{"msg":"lost"}')
 
     for hour in range(3):
-        store.save(Box.SENT, [bad, sent(7)], now=NOW + timedelta(hours=hour))
+        store.save(Box.SENT, [sent(7)], [bad], now=NOW + timedelta(hours=hour))
 
     assert rows("select box, message_id, row, times from conflicts") == [
         ("sent", None, '{"msg":"lost"}', 3)
