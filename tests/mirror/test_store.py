@@ -244,3 +244,47 @@ def test_a_mirror_can_be_opened_again(store, received):
         assert again.newest(Box.INBOX, 351) == 1
     with Store.migrate(store.path) as again:
         assert again.newest(Box.INBOX, 351) == 1
+
+
+def test_a_pull_that_is_behind_puts_no_look_back_off(store):
+    """Two programs pull at once; the slower one must not turn the look back to an older time."""
+    ahead = Mark(last_id=20, lookback_next_id=20, lookback_at=utc_text(NOW + timedelta(minutes=11)))
+    behind = Mark(last_id=10, lookback_next_id=10, lookback_at=utc_text(NOW))
+
+    store.save_mark(Box.INBOX, 351, ahead)
+    store.save_mark(Box.INBOX, 351, behind)
+
+    assert store.mark(Box.INBOX, 351).lookback_at == ahead.lookback_at
+
+
+def test_a_number_or_a_date_that_changes_is_kept_as_former(store, rows, received):
+    store.save(Box.INBOX, [received(1, extra={"sim": 2, "former": 5})], now=NOW)
+    moved = received(1, phone="+4477", received_at=datetime(2026, 12, 1))
+
+    store.save(Box.INBOX, [moved], now=NOW)
+
+    ((extra,),) = rows("select extra from inbox")
+    assert json.loads(extra) == {
+        "sim": 2,
+        "former": [
+            5,
+            {
+                "phone": "+79201234567",
+                "date": "2026-11-23T09:41:13.000000Z",
+                "until": utc_text(NOW),
+            },
+        ],
+    }
+
+
+def test_a_clash_with_half_a_character_in_it_stops_nothing(store, rows, received):
+    other = received(
+        1, phone="+4477", text="b", received_at=datetime(2026, 12, 1), extra={"x": ["\ud83d"]}
+    )
+    store.save(Box.INBOX, [received(1)], now=NOW)
+
+    store.save(Box.INBOX, [received(2)], [], now=NOW)
+    store.save(Box.INBOX, [other, received(3)], now=NOW)
+
+    assert rows("select id from inbox") == [(1,), (2,), (3,)]
+    assert rows("select message_id from conflicts") == [(1,)]

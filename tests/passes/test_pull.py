@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from semysync.errors import Unbounded
 from semysync.mirror.store import Mark
 from semysync.mirror.times import utc_text
-from semysync.model import Box
+from semysync.model import Box, Received
 from semysync.passes.pull import Progress, Puller, first_loaded, looked, start_of
 from semysync.sandbox import Sandbox
 from semysync.service.client import Client
@@ -291,3 +292,88 @@ def test_a_large_history_is_loaded_in_windows_that_fit(store):
     assert (progress.added, progress.share) == (33_000, 1.0)
     assert len(sizes) < 20
     assert sorted(sizes)[-3] <= 15_000
+
+
+def test_an_island_that_was_stored_before_a_kill_is_not_taken_for_proven(
+    sandbox, make_sync, client, rows
+):
+    """A cap shows the newest of many new rows, and the program dies before it reads the rest."""
+    clock = {"now": NOW}
+
+    def sync():
+        return make_sync(by_device=False, largest=50, now=lambda: clock["now"])
+
+    for _ in range(4):  # until the look back starts at the mark
+        sync().once()
+        clock["now"] += timedelta(minutes=11)
+    sandbox.set(cap=10, cap_keeps="newest")
+    new = {sandbox.account.receive("+79201234567", f"new {n}") for n in range(40)}
+    ask, asked = client.messages, []
+
+    def die_at_the_second_question(*question):
+        asked.append(question)
+        if len(asked) == 2:
+            raise KeyboardInterrupt
+        return ask(*question)
+
+    client.messages = die_at_the_second_question
+    with pytest.raises(KeyboardInterrupt):
+        sync().box(Box.INBOX)
+    client.messages = ask
+
+    sync().box(Box.INBOX)
+
+    assert new <= {row[0] for row in rows("select id from inbox")}
+
+
+def test_a_history_that_reaches_further_back_is_loaded_and_a_shorter_one_is_not(
+    sandbox, make_sync, rows
+):
+    make_sync(history="none").once()
+    few = rows("select count(*) from sent")[0][0]
+
+    make_sync(history="all").once()
+    everything = len(list(sandbox.account.ids("sent")))
+    requests = make_sync(history="none").once()[2].noted.requests
+
+    assert few < everything
+    assert rows("select count(*) from sent") == [(everything,)]
+    assert requests <= 9
+
+
+def test_what_an_unproven_answer_has_shown_is_stored(store, rows):
+    """A service that answers with the oldest rows whatever is asked: nothing is proven by that."""
+
+    class Answer(list):
+        more = False
+
+    class Stubborn:
+        def messages(self, *_question):
+            texts = dict.fromkeys(("device_id", "phone", "text", "received_at"))
+            return Answer(Received(id=n, channel="sms", **texts) for n in range(1, 100))
+
+    loaded = Mark(last_id=500, lookback_id=500, lookback_at=utc_text(NOW), loaded_at=utc_text(NOW))
+    store.save_mark(Box.INBOX, 0, loaded)
+
+    with pytest.raises(Unbounded):
+        Puller(account=Stubborn(), mirror=store, now=lambda: NOW).pull(Progress(Box.INBOX, 0))
+
+    assert rows("select count(*) from inbox") == [(99,)]
+    assert store.mark(Box.INBOX, 0).last_id == 500
+
+
+@pytest.mark.parametrize("fault", [{"fault": "http_429"}, {"wrong_token": "http_401"}])
+def test_a_pause_or_a_refused_token_is_told_for_devices_that_are_gone_too(
+    sandbox, make_sync, client, fault
+):
+    make_sync().once()
+    for number in list(sandbox.account.devices):
+        sandbox.account.remove_device(number)
+    make_sync().devices()
+    client._token = "f" * 32 if "wrong_token" in fault else client._token
+    sandbox.set(**fault)
+
+    inbox = make_sync().box(Box.INBOX)
+
+    assert inbox.noted.error is not None
+    assert inbox.complete == 0

@@ -363,3 +363,43 @@ def test_a_wrong_token_is_refused_in_every_form(sandbox, wrong):
 
     with Client("f" * 32, base_url=sandbox.base_url) as client, pytest.raises(Refused):
         client.user()
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        ({"code": "-1", "error": "no"}, Refused),
+        ({"code": 7}, Refused),
+        ({"code": "-1", "error": "no", "id": 371}, AnswerLost),
+        ({"code": "0", "error": "queue is full", "id": 371}, AnswerLost),
+        ({"error": "no"}, AnswerLost),
+        ({"code": "0.0", "error": "no"}, AnswerLost),
+        ({"code": False, "error": "no"}, AnswerLost),
+    ],
+)
+def test_only_a_code_that_is_not_zero_and_no_message_make_a_refusal_sure(answer, error):
+    client = answering(lambda _: httpx.Response(200, json=answer))
+
+    with pytest.raises(ServiceError) as raised:
+        client.send(outgoing())
+
+    assert type(raised.value) is error
+
+
+def test_no_error_drags_the_request_along_which_holds_the_token(client, sandbox):
+    sandbox.set(fault="drop")
+
+    with pytest.raises(Unreadable) as raised:
+        client.user()
+
+    assert raised.value.__context__ is None
+
+
+def test_an_answer_that_is_cut_shows_nothing_of_its_messages(client, sandbox):
+    sandbox.set(fault="truncated")
+
+    with pytest.raises(Unreadable) as raised:
+        client.sent(ALL)
+
+    assert "phone" not in str(raised.value)
+    assert "+" not in str(raised.value)
