@@ -74,7 +74,8 @@ create table attempts (
 ARRIVALS = """
 create table arrivals (
     seq     integer primary key autoincrement,
-    sent_id integer not null unique      -- mirrored while an attempt to its number was open
+    sent_id integer not null unique,     -- mirrored while an attempt was open
+    tail    text not null                -- the last nine digits of its number
 ) strict
 """
 
@@ -231,7 +232,7 @@ begin
             and (old.sent_id is not null or new.status in ('queued', 'held', 'sending')))
         or (old.attempts <> new.attempts
             and not (new.attempts = old.attempts + 1 and old.status = 'queued' and new.status = 'sending')
-            and not (new.attempts = old.attempts - 1 and old.status = 'sending'));
+            and not (new.attempts = old.attempts - 1 and old.status in ('sending', 'queued')));
 end
 """
 
@@ -269,9 +270,9 @@ create trigger outbox_move before update of status on outbox when old.status is 
                and (old.status in ('queued', 'held', 'unknown', 'cancelling')
                     or (old.status = 'sending' and new.cancel_wanted_at is not null
                         and new.error is not null)))
-             or (old.status not in ('queued', 'held', 'rejected')
-                 and (old.status not in ('cancelled', 'expired') or old.sent_id is not null
-                      or exists (select 1 from attempts where draft_id = new.id))
+             or ((old.status not in ('queued', 'held', 'rejected', 'cancelled', 'expired')
+                  or old.sent_id is not null
+                  or exists (select 1 from attempts where draft_id = new.id and outcome = 'lost'))
                  and new.sent_id is not null
                  and new.status = coalesce((select status from sent where id = new.sent_id),
                                            'accepted'))

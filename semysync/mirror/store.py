@@ -18,7 +18,7 @@ from typing import NamedTuple, Self
 import msgspec
 from sqlite_utils import Database
 
-from semysync.mirror import contacts, devices
+from semysync.mirror import arrivals, contacts, devices
 from semysync.mirror.care import bring_up_to_date
 from semysync.mirror.file import (
     check_version,
@@ -192,6 +192,16 @@ OWNERS = {
         select id, device_id from sent
          where id between :low and :high and purged_at is null and missing_since is null""",
 }
+
+
+# Those that a cancel may have hit.
+WAITING = """
+select id, device_id from sent
+ where is_delivered = 0 and is_error_send = 0 and is_error = 0 and is_cancel = 0
+   and is_send = 0 and is_send_to_phone = 0
+ order by created_at desc
+ limit ?
+"""
 
 
 class KnownDevice(NamedTuple):
@@ -552,6 +562,11 @@ class Store(AbstractContextManager["Store"]):
             rows = self._db.execute(OWNERS[box], {"low": low, "high": high})
             return {number: device_id for number, device_id in rows if device_id}
 
+    def waiting_messages(self, most: int) -> dict[int, int | None]:
+        """Return the newest messages that no phone has fetched yet, each with its device."""
+        with explained(self.path):
+            return dict(self._db.execute(WAITING, (most,)).fetchall())
+
     def setting(self, key: str) -> str | None:
         """Return what is remembered under a key of `settings`."""
         with explained(self.path):
@@ -599,6 +614,8 @@ class Store(AbstractContextManager["Store"]):
         conn.executemany(table.add, rows)
         conn.executemany(table.words, [(row[ID], row[TEXT]) for row in rows])
         contacts.count(conn, table, rows)
+        if table.direction == "out" and rows:
+            arrivals.note(conn, rows)
 
     def _change(self, table: Table, moved: Iterable[tuple[Row, Row]], stamp: str | None) -> None:
         moved = list(moved)
