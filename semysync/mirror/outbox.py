@@ -55,7 +55,7 @@ update outbox
 _DUE = """
     select outbox.id, contact, priority,
            kind = 'ussd' or exists (select 1 from attempts where draft_id = outbox.id) as alone
-      from outbox
+      from outbox indexed by outbox_queued
      where status = 'queued' and contact is not null
        and (priority > 0 or not :quiet)
        and (send_at is null or (send_at <= :now and :clock_right))
@@ -73,10 +73,8 @@ _DUE = """
 """
 
 CLAIM = """
-with due as (
-    select * from (-- due
-    )
-), firsts as (
+with due as materialized (-- due
+), firsts as materialized (
     select *, row_number() over (partition by contact order by priority desc, id) as turn from due
 ), lead as (
     select alone from firsts where turn = 1 order by priority desc, id limit 1
@@ -187,7 +185,7 @@ select attempts.draft_id, phone, contact, text, kind, sent_id is not null, began
 
 CANDIDATES = """
 select arrivals.seq, sent.id, sent.phone, sent.text, sent.created_at, sent.utc_offset
-  from arrivals join sent on sent.id = arrivals.sent_id
+  from arrivals cross join sent on sent.id = arrivals.sent_id
  where arrivals.tail in (select tail from attempts where outcome = 'lost')
    and sent.is_out = 0
    and not exists (select 1 from outbox where sent_id = sent.id)

@@ -341,8 +341,7 @@ DRAFTS = (
         where status in ('queued', 'held', 'sending', 'unknown', 'accepted', 'cancelling')""",
     """create index outbox_waiting_by_time on outbox (created_at)
         where status in ('queued', 'held', 'sending', 'unknown', 'accepted', 'cancelling')""",
-    """create index outbox_open on outbox (status)
-        where status in ('sending', 'unknown', 'accepted', 'cancelling')""",
+    "create index outbox_by_status on outbox (status, contact)",
     "create index outbox_unseen on outbox (id) where contact is null and status in ('queued', 'held')",
     "create index attempts_by_tail on attempts (tail)",
 )
