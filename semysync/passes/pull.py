@@ -16,7 +16,8 @@ from typing import Literal, Protocol
 import msgspec
 
 from semysync.errors import TooLarge, Unbounded, Unreadable
-from semysync.mirror.store import Mark, Saved
+from semysync.mirror.marks import Mark
+from semysync.mirror.store import Saved
 from semysync.mirror.times import from_utc_text, utc_text
 from semysync.model import Box, Illegible, Message
 from semysync.passes.look import FEW, FIRST_WIDTH, Look, Shown

@@ -15,7 +15,10 @@ import msgspec
 import structlog
 
 from semysync.errors import Refused, ServiceError, Throttled, Unbounded, Unreachable
-from semysync.mirror.store import WHOLE_ACCOUNT, KnownDevice, Pass, Saved, Store
+from semysync.mirror.devices import KnownDevice
+from semysync.mirror.marks import WHOLE_ACCOUNT
+from semysync.mirror.passes import Pass
+from semysync.mirror.store import Saved, Store
 from semysync.mirror.times import utc_text
 from semysync.model import Box
 from semysync.passes import scope as scopes
