@@ -34,8 +34,22 @@ select min(above_id) from attempts
 ARRIVE = "insert or ignore into arrivals (sent_id, tail) values (?, ?)"
 
 
+AWAITED = """
+select exists (select 1 from outbox where status in ('unknown', 'sending'))
+    or exists (select 1 from attempts
+                where draft_id in (select id from outbox where status = 'queued'))
+"""
+
+
+def awaited(conn: sqlite3.Connection) -> bool:
+    """Tell whether a draft waits for a look at all that the account has sent."""
+    return bool(conn.execute(AWAITED).fetchone()[0])
+
+
 def note(conn: sqlite3.Connection, rows: Sequence[Row]) -> None:
     """Take new rows of `sent` into account, within an open transaction."""
+    if not rows:
+        return
     if conn.execute(ANY_ACCEPTED).fetchone():
         conn.execute(FOLLOW, {"ids": json.dumps([row[ID] for row in rows])})
     tails = {row[0] for row in conn.execute(OPEN_TAILS)}

@@ -9,7 +9,7 @@ import json
 import sqlite3
 from collections.abc import Sequence
 
-from semysync.mirror import contacts
+from semysync.mirror import arrivals, contacts
 from semysync.mirror.marks import WHOLE_ACCOUNT
 from semysync.mirror.rows import ID, TEXT, Row, Table
 from semysync.model import Box
@@ -39,6 +39,20 @@ OWNERS = {
         select id, device_id from sent
          where id between :low and :high and purged_at is null and missing_since is null""",
 }
+
+
+WAITING = """
+select id, device_id from sent
+ where is_delivered = 0 and is_error_send = 0 and is_error = 0 and is_cancel = 0
+   and is_send = 0 and is_send_to_phone = 0
+ order by created_at desc
+ limit ?
+"""
+
+
+def waiting(conn: sqlite3.Connection, most: int) -> dict[int, int | None]:
+    """Return the newest messages that no phone has fetched yet, each with its device."""
+    return dict(conn.execute(WAITING, (most,)).fetchall())
 
 
 def newest(conn: sqlite3.Connection, box: Box, device_id: int, skip: int) -> int:
@@ -73,6 +87,8 @@ def add(conn: sqlite3.Connection, table: Table, rows: Sequence[Row]) -> None:
     conn.executemany(table.add, rows)
     conn.executemany(table.words, [(row[ID], row[TEXT]) for row in rows])
     contacts.count(conn, table, rows)
+    if table.direction == "out":
+        arrivals.note(conn, rows)
 
 
 def change(

@@ -18,7 +18,7 @@ import msgspec
 from sqlite_utils import Database
 
 from semysync.mirror import account as plan
-from semysync.mirror import boxes, clocks, conflicts, devices, marks, passes
+from semysync.mirror import arrivals, boxes, clocks, conflicts, devices, marks, passes
 from semysync.mirror.care import bring_up_to_date
 from semysync.mirror.clocks import Moment
 from semysync.mirror.devices import KnownDevice
@@ -307,6 +307,16 @@ class Store(AbstractContextManager["Store"]):
         with self._connected() as conn:
             for statement in LATER_INDEXES[box]:
                 conn.execute(statement)
+
+    def drafts_wait(self) -> bool:
+        """Tell whether a draft waits for a look at all that the account has sent."""
+        with explained(self.path):
+            return arrivals.awaited(self._db.conn)
+
+    def waiting_messages(self, most: int) -> dict[int, int | None]:
+        """Return the newest messages that no phone has fetched yet, each with its device."""
+        with explained(self.path):
+            return boxes.waiting(self._db.conn, most)
 
     def setting(self, key: str) -> str | None:
         """Return what is remembered under a key of `settings`."""

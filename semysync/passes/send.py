@@ -100,7 +100,7 @@ class Sender:
         self._doubtful: dict[int, list[int]] = {}
         self._began = clock()
         self._swept = float("-inf")
-        self._restored = False
+        self.restored = False  #: nothing is sent before a complete look
 
     def start(self) -> None:
         """See what an earlier run has left behind, before anything is sent."""
@@ -108,7 +108,7 @@ class Sender:
         if lost:
             log.warning("drafts.unknown", drafts=lost, cause="the daemon was ended while sending")
         if not self._claims.agree_with(int(self._outbox.setting(CLAIMS) or 0)):
-            self._restored = True
+            self.restored = True
             doubted = self._outbox.doubt_open_drafts()
             log.warning(
                 "mirror.restored",
@@ -122,7 +122,7 @@ class Sender:
 
     def wants_looks(self) -> bool:
         """Tell whether a draft waits for a look at the account, at every device of it."""
-        return bool(self._restored or self._outbox.unknown() or self._outbox.waiting_for_a_look())
+        return bool(self.restored or self._outbox.unknown() or self._outbox.waiting_for_a_look())
 
     def looked(self, began: float) -> None:
         """Note a complete look at all that the account has sent, which began at this time."""
@@ -155,9 +155,9 @@ class Sender:
                 if not self._looks:
                     return
                 began = self._looks.popleft()
-            if self._restored:
+            if self.restored:
                 self._claims.note(int(self._outbox.setting(CLAIMS) or 0))
-                self._restored = False
+                self.restored = False
             self._learn(began)
             self._search()
             open_ones = {draft.id for draft in self._outbox.unknown()}
@@ -286,7 +286,7 @@ class Sender:
 
     def _send(self) -> bool:
         """Send what goes out in one request; tell whether there may be more."""
-        if self._restored or not self._refusals.may_try(self._clock()):
+        if self.restored or not self._refusals.may_try(self._clock()):
             return False
         known, complete = self._outbox.state_of_box()
         devices = self._devices()
