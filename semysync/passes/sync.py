@@ -155,7 +155,8 @@ class Sync:
         """
         came_through = []
         failed_in_a_row = 0
-        self._learn_newest(box, asked)
+        if box is Box.SENT:
+            self._learn_newest(box, asked)
         # Those whose history is still being loaded first: a pass that is cut off again and again
         # must come to them.
         for device_id in sorted(asked, key=lambda number: self._is_loaded(box, number)):
