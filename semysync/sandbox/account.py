@@ -16,12 +16,13 @@ from semysync.sandbox.clocks import DAY, Clock, WallClock, instant, real_clock
 from semysync.sandbox.devices import Device, canonical_device, seeded_devices
 from semysync.sandbox.filters import id_list, read_filters
 from semysync.sandbox.history import Station, mixed
-from semysync.sandbox.phones import Arrival, Reply, arrivals, progress, reply_to
+from semysync.sandbox.phones import Arrival, Reply, arrivals, reply_to
 from semysync.sandbox.refusals import RefusalError
 from semysync.sandbox.rows import BOXES, Box, Clocks, Row, canonical
 from semysync.sandbox.selection import Selection, Wanted
 from semysync.sandbox.shelf import Shelf, seeded_shelves
 from semysync.sandbox.switches import Switches, zone_of
+from semysync.sandbox.underway import Underway
 
 _FIELDS_OF_DEVICE = {
     "is_arhive": "archived",
@@ -67,7 +68,7 @@ class Account:
             overlapping=switches is not None and switches.id_spaces == "overlapping",
         )
         self._phone_clocks: dict[int, WallClock] = {}
-        self._open: dict[int, Row] = {}
+        self._underway = Underway()
         self._replies: list[Reply] = []
         self._arrived = self._start
         self._turn = 0
@@ -157,7 +158,7 @@ class Account:
             removed = self._shelf(box).remove(ids)
             if box == "sent":
                 for id_ in removed:
-                    self._open.pop(id_, None)
+                    self._underway.discard(id_)
             return removed
 
     def reuse_ids(self, box: Box, ids: Iterable[int]) -> None:
@@ -203,6 +204,7 @@ class Account:
         """The device is gone from devices.php; its messages stay."""
         with self._lock:
             del self.devices[self._device(id_).id]
+            self._reschedule()
 
     def archive_device(self, id_: int) -> None:
         """The device is archived in the panel: listed, but it fetches nothing more."""
@@ -224,6 +226,7 @@ class Account:
                 device.seen = None
             else:
                 device.seen = now if device.seen is None else device.seen
+            self._reschedule()
 
     def phone_clock(self, device_id: int, zone: str, skew_s: float = 0) -> None:
         """Give one phone a clock of its own, in place of phone_zone and phone_skew_s."""
@@ -242,6 +245,7 @@ class Account:
             if switches.phone_speed != before.phone_speed:
                 for device in self.devices.values():
                     device.on_since = now
+                self._reschedule()
             if switches.arrivals_every_s != before.arrivals_every_s:
                 self._arrived = now
 
@@ -254,7 +258,7 @@ class Account:
                 "messages": {box: len(rows) for box, rows in shown.items()},
                 "top_ids": {box: rows[len(rows) - 1].id for box, rows in shown.items() if rows},
                 "devices": len(self.devices),
-                "on_their_way": len(self._open),
+                "on_their_way": len(self._underway),
             }
 
     # What the API's methods do
@@ -307,14 +311,14 @@ class Account:
             now = self.advance()
             waiting = [
                 row
-                for row in self._open.values()
+                for row in self._underway
                 if row.fetched is None
                 and (id_ is None or row.id == id_)
                 and (device_id is None or row.device_id == device_id)
             ]
             for row in waiting:
                 row.cancelled = now
-                del self._open[row.id]
+                self._underway.discard(row.id)
             return len(waiting)
 
     def advance(self) -> int:
@@ -326,10 +330,8 @@ class Account:
                 self._arrived = arrival.at
                 self._arrive(arrival)
             speed = self.switches.phone_speed
-            for row in list(self._open.values()) if speed else ():
-                if progress(row, self.devices.get(row.device_id), speed=speed, now=now):
-                    del self._open[row.id]
-                    self._expect_reply(row, speed)
+            for row in self._underway.settle(self.devices, speed, now):
+                self._expect_reply(row, speed)
             while self._replies and self._replies[0].at <= now:
                 self._take_reply(heapq.heappop(self._replies))
             return now
@@ -346,6 +348,9 @@ class Account:
             WallClock(zone_of(switches.phone_zone), switches.phone_skew_s),
             dict(self._phone_clocks),
         )
+
+    def _reschedule(self) -> None:
+        self._underway.reschedule(self.devices, self.switches.phone_speed)
 
     def _shelf(self, box: Box) -> Shelf:
         if box not in BOXES:
@@ -398,7 +403,8 @@ class Account:
         row.override(raw)
         self._shelves[row.box].add(row)
         if row.box == "sent":
-            self._open[row.id] = row
+            device = self.devices.get(row.device_id)
+            self._underway.add(row, device, self.switches.phone_speed)
         return row
 
     def _expect_reply(self, row: Row, speed: float) -> None:

@@ -55,6 +55,20 @@ def progress(row: Row, device: Device | None, *, speed: float, now: int) -> bool
     return row.delivered is not None
 
 
+def next_due(row: Row, device: Device | None, *, speed: float) -> int | None:
+    """When `progress` has more to do; None while that hangs on the device, or on the speed."""
+    if speed <= 0:
+        return None
+    if not row.is_open or device is None:
+        return row.at
+    if not device.power or device.archived:
+        return None
+    after_s = _FETCH if row.fetched is None else _SEND if row.sent is None else _REPORT
+    if row.sent is not None and not device.reports:
+        return row.at
+    return max(row.at, device.on_since) + int(after_s / speed * SECOND)
+
+
 def reply_to(row: Row, speed: float) -> Reply | None:
     """What the contact answers to a text that was sent; every third gets a reply."""
     bits = mixed(row.id)
