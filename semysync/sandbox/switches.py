@@ -42,10 +42,14 @@ Fault = Literal[
     "api_error",
     "http_429",
     "http_500",
+    "http_502",
+    "http_503",
     "http_404",
     "redirect",
     "hang",
     "drop",
+    "reset",
+    "down",
     "huge_text",
 ]
 
@@ -226,10 +230,19 @@ class Switches(msgspec.Struct, frozen=True, kw_only=True):
     fault: Annotated[
         Fault,
         Meta(
-            description="What goes wrong. bom, warning, cut, truncated, huge_text spoil the answer "
-            "of a call that was carried out; all others happen instead of it."
+            description="What goes wrong. bom, warning, cut, truncated, huge_text usually spoil the "
+            "answer of a call that was carried out; all others usually happen instead of it. hang "
+            "never answers, drop closes the connection, reset breaks it, down closes the listener "
+            "too."
         ),
     ] = "none"
+    fault_when: Annotated[
+        Literal["usual", "before", "after"],
+        Meta(
+            description="Whether a call that meets the fault is carried out: not (before), or so "
+            "that only its answer suffers (after)."
+        ),
+    ] = "usual"
     fault_methods: Annotated[
         str, Meta(description="The methods that meet the fault, by comma; empty is all.")
     ] = ""
@@ -240,8 +253,15 @@ class Switches(msgspec.Struct, frozen=True, kw_only=True):
         Literal[200, 400, 500], Meta(description="The HTTP status of fault=api_error.")
     ] = 200
     retry_after: Annotated[
-        int, Meta(ge=0, description="Seconds in Retry-After of fault=http_429; 0 leaves it out.")
+        int,
+        Meta(ge=0, description="Seconds in Retry-After of http_429 and http_503; 0 leaves it out."),
     ] = 0
+    down_s: Annotated[
+        float,
+        Meta(
+            ge=0, description="How long fault=down refuses connections (real time); 0 is for good."
+        ),
+    ] = 1.0
 
 
 class Described(NamedTuple):
