@@ -14,6 +14,9 @@ The admin interface: play with a running stand-in over HTTP, without a token.
     POST   /admin/receive           {"phone", "text", "device_id"?, "at"?, "hidden"?, "fields"?}
     POST   /admin/sent              the same, and "is_out"?
     POST   /admin/reveal            {"box", "id"}
+    POST   /admin/reveal/all        every sent message that is hidden
+    GET    /admin/effects           what send requests really made, shown or not; and their number
+    DELETE /admin/effects           forget it
     POST   /admin/remove            {"box", "ids"}
     POST   /admin/change            {"box", "id", "fields"}
     POST   /admin/reuse             {"box", "ids"}
@@ -179,6 +182,24 @@ def _reveal(sandbox: "Sandbox", body: bytes) -> Any:
     return {}
 
 
+def _reveal_all(sandbox: "Sandbox", _body: bytes) -> Any:
+    return {"revealed": sandbox.account.reveal_all()}
+
+
+def _effects(sandbox: "Sandbox", _body: bytes) -> Any:
+    ledger = sandbox.account.ledger
+    return {
+        "requests": ledger.requests,
+        "carried_out": ledger.carried_out,
+        "messages": sandbox.account.effects(),
+    }
+
+
+def _forget_effects(sandbox: "Sandbox", _body: bytes) -> Any:
+    sandbox.account.forget_effects()
+    return {}
+
+
 def _remove(sandbox: "Sandbox", body: bytes) -> Any:
     many = msgspec.json.decode(body, type=_Many)
     return {"removed": sandbox.account.remove(many.box, many.ids)}
@@ -243,6 +264,9 @@ _ACTIONS: dict[tuple[str, str], Callable[["Sandbox", bytes], Any]] = {
     ("POST", "receive"): _receive,
     ("POST", "sent"): _sent,
     ("POST", "reveal"): _reveal,
+    ("POST", "reveal/all"): _reveal_all,
+    ("GET", "effects"): _effects,
+    ("DELETE", "effects"): _forget_effects,
     ("POST", "remove"): _remove,
     ("POST", "reuse"): _reuse,
     ("POST", "change"): _change,

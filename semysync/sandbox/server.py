@@ -25,8 +25,9 @@ from semysync.sandbox.account import Account
 from semysync.sandbox.calls import Call, read_call
 from semysync.sandbox.clocks import Clock, real_clock
 from semysync.sandbox.history import mixed
-from semysync.sandbox.methods import Answer, answer, refused
+from semysync.sandbox.methods import Answer, answer, refused, send_elsewhere
 from semysync.sandbox.refusals import RefusalError
+from semysync.sandbox.sending import SENDING
 from semysync.sandbox.switches import METHODS, Switches, changed, checked
 from semysync.sandbox.wire import encoded
 
@@ -331,6 +332,8 @@ class _Handler(BaseHTTPRequestHandler):
             at=sandbox.clock(),
         )
         sandbox.record(call)
+        if method in SENDING:
+            sandbox.account.count_send_request()
         if method is None:
             self._send_page(faults.not_found())
             return
@@ -338,6 +341,9 @@ class _Handler(BaseHTTPRequestHandler):
         if sandbox.before_call:
             sandbox.before_call(call)
         answered = self._answer(method, call, token) if mishap.carried_out else None
+        if method in SENDING and sandbox.switches.other_client != "none":
+            with suppress(RefusalError):
+                send_elsewhere(sandbox.account, method, call.params)
         if sandbox.after_call:
             sandbox.after_call(call)
         if mishap.fault in faults.SILENT:
@@ -355,7 +361,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, method: str, call: Call, token: str) -> Answer:
         account = self.sandbox.account
-        if not hmac.compare_digest(token.encode("utf-8", "replace"), self.sandbox.token.encode()):
+        right = hmac.compare_digest(token.encode("utf-8", "replace"), self.sandbox.token.encode())
+        if not right or account.switches.token_refused == "yes":
             code, status = _TOKEN_REFUSALS[account.switches.wrong_token]
             return refused(account, method, RefusalError("token", code=code, status=status))
         return answer(account, method, call.params)

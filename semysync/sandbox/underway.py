@@ -1,7 +1,7 @@
 """Sent messages that a phone may still change, each looked at only when something is due to it."""
 
 import heapq
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from semysync.sandbox.devices import Device
 from semysync.sandbox.phones import next_due, progress
@@ -35,13 +35,28 @@ class Underway:
         for row in self._rows.values():
             self._await(row, devices.get(row.device_id), speed)
 
-    def settle(self, devices: Mapping[int, Device], speed: float, now: int) -> Iterator[Row]:
-        """Move the rows along up to `now`; yields those that have come to rest, and lets them go."""
+    def settle(
+        self,
+        devices: Mapping[int, Device],
+        speed: float,
+        now: int,
+        *,
+        fetched: Callable[[Row], None],
+    ) -> Iterator[Row]:
+        """
+        Move the rows along up to `now`; yields those that have come to rest, and lets them go.
+
+        `fetched` is called with each that a phone has just fetched.
+        """
         while self._due and self._due[0][0] <= now:
             row = self._rows.get(heapq.heappop(self._due)[1])
             if row is None:
                 continue
-            if progress(row, devices.get(row.device_id), speed=speed, now=now):
+            waited = row.fetched is None
+            at_rest = progress(row, devices.get(row.device_id), speed=speed, now=now)
+            if waited and row.fetched is not None:
+                fetched(row)
+            if at_rest:
                 del self._rows[row.id]
                 yield row
             else:
