@@ -2,6 +2,7 @@
 
 import shlex
 import shutil
+import sqlite3
 import sys
 import tempfile
 import time
@@ -19,6 +20,7 @@ from semysync.config import Api, Config
 from semysync.mirror.file import explained, open_reader
 
 if TYPE_CHECKING:
+    from semysync.passes.send import Sender
     from semysync.passes.sync import Outcome, Sync
 
 HISTORY = 4_000  # messages
@@ -40,6 +42,21 @@ select at, direction, contact, text
  order by at
 """
 
+STEPS = """
+select max(at) as at, substr(kind, 7) as status,
+       group_concat(cast(substr(data, 13) as integer), ' and ') as drafts,
+       count(*) as many, max(seq) as seq
+  from events
+ where seq > :seq and kind like 'draft.%'
+ group by kind
+ order by max(seq)
+"""
+
+INSERTS = (
+    "insert into outbox (phone, text) values ('+79201234567', 'Your order 12 is ready.')",
+    "insert into outbox (phone, text) values ('+79201234568', 'Does Thursday suit you?')",
+)
+
 TOPS = "select (select max(id) from inbox) as inbox, (select max(id) from sent) as sent"
 
 
@@ -56,10 +73,13 @@ def demo(keep: bool, messages: int) -> None:
     """
     Show the whole thing without an account.
 
-    Starts a stand-in for the service on this machine, mirrors it, shows new messages arriving, and
-    leaves the file to play with. Ends by itself.
+    Starts a stand-in for the service on this machine, mirrors it, sends two drafts, shows new
+    messages arriving, and leaves the file to play with. Ends by itself.
     """
     from semysync import log
+    from semysync.mirror.claims import Claims
+    from semysync.mirror.outbox import Outbox
+    from semysync.passes.send import Sender
     from semysync.sandbox import Sandbox, Switches
 
     log.silence()
@@ -76,9 +96,15 @@ def demo(keep: bool, messages: int) -> None:
                 outcomes = make_sync(settings, client, store, watch).once()
             added, took = messages_added(outcomes), time.monotonic() - began
             until = "until Ctrl-C" if keep else f"for {WATCH_S} seconds"
-            click.echo(f"Mirrored {added:,} messages in {took:.1f} s. New ones arrive, {until}:\n")
-            with suppress(KeyboardInterrupt):
-                follow(make_sync(settings, client, store, lambda _: None), path, keep=keep)
+            click.echo(f"Mirrored {added:,} messages in {took:.1f} s. New ones arrive, {until}.\n")
+            insert_drafts(path)
+            with suppress(KeyboardInterrupt), Outbox(path) as outbox, Claims(path) as claims:
+                sender = Sender(
+                    outbox, claims, client, settings.send, store=store, ahead_s=client.ahead_s
+                )
+                sender.start()
+                quiet_sync = make_sync(settings, client, store, lambda _: None)
+                follow(quiet_sync, sender, path, keep=keep)
     explain(path)
 
 
@@ -92,17 +118,35 @@ def messages_added(outcomes: list["Outcome"]) -> int:
     )
 
 
-def follow(sync: "Sync", path: Path, *, keep: bool) -> None:
-    """Pull every half second and print what is new."""
+def insert_drafts(path: Path) -> None:
+    """Do what any program may do: insert rows, with nothing but SQLite."""
+    click.echo("Two drafts, as any program may insert them:\n")
+    with closing(sqlite3.connect(path)) as conn, conn:
+        for insert in INSERTS:
+            click.echo(f"  {insert}")
+            conn.execute(insert)
+    click.echo()
+
+
+def follow(sync: "Sync", sender: "Sender", path: Path, *, keep: bool) -> None:
+    """Send and pull every half second, and print what is new."""
     with closing(open_reader(path)) as reader:
-        tops = dict(reader.execute(TOPS).fetchone())
+        tops, seq = dict(reader.execute(TOPS).fetchone()), 0
         ends = time.monotonic() + WATCH_S
         while keep or time.monotonic() < ends:
-            time.sleep(PULL_EVERY_S)
+            sender.step()
             messages_added(sync.once())
+            width = shutil.get_terminal_size().columns
+            for step in reader.execute(STEPS, {"seq": seq}):
+                seq = max(seq, step["seq"])
+                drafts = "drafts" if step["many"] > 1 else "draft"
+                click.echo(
+                    f"  {short_time(step['at'])[11:]}    {drafts} {step['drafts']}: {step['status']}"
+                )
             for row in reader.execute(NEW, tops):
-                click.echo(shown(row, shutil.get_terminal_size().columns))
+                click.echo(shown(row, width))
             tops = dict(reader.execute(TOPS).fetchone())
+            time.sleep(PULL_EVERY_S)
 
 
 def shown(row: Row, width: int) -> str:

@@ -47,7 +47,8 @@ select verdict, inbox_lag_s, sent_lag_s, (select count(*) from inbox) as inbox_m
        (select value from settings where key = 'sending_blocked' and value <> '') as blocked,
        (select count(*) from outbox where status = 'unknown') as unknown,
        (select messages_left from account order by id desc limit 1) as messages_left,
-       (select plan_ends_at from account order by id desc limit 1) as plan_ends_at
+       (select plan_ends_at from account order by id desc limit 1) as plan_ends_at,
+       (select value from settings where key = 'plan_is_low') as plan_is_low
   from health
 """
 
@@ -172,7 +173,7 @@ def status(config: Path | None, database: Path | None, as_json: bool) -> None:
         for box in ("inbox", "sent")
     ]
     outbox = {key: health[key] for key in ("queued", "oldest_waiting_s", "unknown", "blocked")}
-    account = {key: health[key] for key in ("messages_left", "plan_ends_at")}
+    account = {key: health[key] for key in ("messages_left", "plan_ends_at", "plan_is_low")}
     if as_json:
         facts = {"verdict": verdict, "mirror": path, "boxes": boxes, "devices": phones}
         print_json(facts | {"outbox": outbox, "account": account, "errors": errors})
@@ -183,7 +184,7 @@ def status(config: Path | None, database: Path | None, as_json: bool) -> None:
         click.echo(f"outbox   {queue_of(outbox)}")
         click.echo(f"devices  {phones:,}")
         if left := plan_of(account):
-            click.echo(f"account  {left}")
+            click.echo(f"account  {one_line(left)}")
         if outbox["blocked"]:
             click.echo(f"sending  stopped: {one_line(outbox['blocked'])}")
         for error in errors:
@@ -219,6 +220,8 @@ def queue_of(outbox: dict[str, Any]) -> str:
 
 def plan_of(account: dict[str, Any]) -> str:
     """Say what is left of the account's plan, as far as the service shows it."""
+    if account["plan_is_low"]:
+        return str(account["plan_is_low"])
     facts = []
     if account["messages_left"] is not None:
         facts.append(f"{account['messages_left']:,} messages left")

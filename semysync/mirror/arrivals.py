@@ -46,6 +46,12 @@ def awaited(conn: sqlite3.Connection) -> bool:
     return bool(conn.execute(AWAITED).fetchone()[0])
 
 
+def waiting(conn: sqlite3.Connection) -> int:
+    """Count the drafts that are still to be sent."""
+    query = "select count(*) from outbox where status = 'queued'"
+    return int(conn.execute(query).fetchone()[0])
+
+
 def note(conn: sqlite3.Connection, rows: Sequence[Row]) -> None:
     """Take new rows of `sent` into account, within an open transaction."""
     if not rows:

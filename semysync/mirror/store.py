@@ -313,6 +313,11 @@ class Store(AbstractContextManager["Store"]):
         with explained(self.path):
             return arrivals.awaited(self._db.conn)
 
+    def waiting_drafts(self) -> int:
+        """Count the drafts that are still to be sent."""
+        with self._connected() as conn:
+            return arrivals.waiting(conn)
+
     def waiting_messages(self, most: int) -> dict[int, int | None]:
         """Return the newest messages that no phone has fetched yet, each with its device."""
         with explained(self.path):

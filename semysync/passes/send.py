@@ -39,9 +39,10 @@ from semysync.mirror.outbox import (
 )
 from semysync.mirror.store import Store
 from semysync.mirror.times import utc_text
-from semysync.model import Accepted, Account, Box, Illegible, Outgoing
+from semysync.model import Accepted, Box, Illegible, Outgoing
 from semysync.passes.due import QuietHours, Refusals, pause_s, senders
 from semysync.passes.lost import Found, Habits, fate, search
+from semysync.passes.plan import over
 from semysync.service.client import Client
 from semysync.service.questions import Ids
 
@@ -396,7 +397,7 @@ class Sender:
         if isinstance(exc, Refused) and exc.code in {"401", "403", "404"}:
             return f"{exc}; check the token, and `base_url` in the configuration"
         try:
-            why = _over(self._client.user())
+            why = over(self._client.user())
         except Refused as refused:
             why = f"{refused}; check the token, and the account in the service's control panel"
         except ServiceError:
@@ -500,15 +501,6 @@ def _paired(
         else Lost(draft_id, "the answer does not name its message; the account is being searched")
         for draft_id, accepted in named.items()
     ]
-
-
-def _over(account: Account) -> str | None:
-    """Say that a plan is over; asked only when drafts are refused, since meanings are likely."""
-    if account.paid == 0:
-        return "the plan of the account is over: extend it in the service's control panel"
-    if account.messages_left == 0 and account.plan_ends_at is None:
-        return "no messages are left in the plan: buy some in the service's control panel"
-    return None
 
 
 def _doubt(message_ids: Sequence[int]) -> str:

@@ -23,6 +23,7 @@ from semysync.mirror.times import utc_text
 from semysync.model import Box
 from semysync.passes import scope as scopes
 from semysync.passes.clocks import phone_offset, service_offset
+from semysync.passes.plan import low
 from semysync.passes.pull import MOST_LOOKED_BACK, Progress, Puller
 from semysync.passes.scope import Scope, Standing
 from semysync.passes.turns import Turns
@@ -105,6 +106,10 @@ class Sync:
                 changed = self._store.save_account(account, now=self._puller.now())
                 outcome.add(Saved(changed=int(changed)))
                 outcome.complete += 1
+                why = low(account, self._store.waiting_drafts(), self._puller.now())
+                self._store.set_setting("plan_is_low", why)
+                if why and changed:
+                    log.warning("account.low", why=why)
         return outcome
 
     def drafts_wait(self) -> bool:

@@ -24,7 +24,8 @@ def test_demo_needs_no_account_and_every_command_it_prints_works(program):
 
     assert (ended.returncode, ended.stderr) == (0, "")
     assert "Mirrored 4,000 messages" in ended.stdout
-    assert re.search(r"^  \d\d:\d\d:\d\d  [<>] ", ended.stdout, re.MULTILINE)
+    assert re.search(r"^  \d\d:\d\d:\d\d  < ", ended.stdout, re.MULTILINE)
+    assert re.search(r"^  \d\d:\d\d:\d\d    drafts? .*: delivered$", ended.stdout, re.MULTILINE)
     path = re.search(r"one SQLite file: (.*)", ended.stdout)[1]
     assert path.startswith(str(program.home))
     assert re.search(r"^contact +messages +last$", ended.stdout, re.MULTILINE)
@@ -41,12 +42,12 @@ def test_demo_needs_no_account_and_every_command_it_prints_works(program):
 def test_a_demo_that_is_kept_goes_on_until_ctrl_c_and_explains_then(program):
     with program.running("demo", "--keep", "--messages", "100", PYTHONUNBUFFERED="1") as process:
         lines = iter(process.stdout.readline, "")
-        arrived = next(line for line in lines if line.startswith("  "))
+        arrived = next(line for line in lines if re.match(r"  \d\d:\d\d:\d\d  [<>] ", line))
         process.send_signal(signal.SIGINT)
         rest = "".join(lines)
         code = process.wait()
 
-    assert re.match(r"  \d\d:\d\d:\d\d  [<>] ", arrived)
+    assert arrived
     assert code == 0
     assert len(printed_commands(rest)) == 3
 
