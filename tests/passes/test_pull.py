@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from semysync.errors import Unbounded
+from semysync.errors import Refused, Unbounded, Unreachable, Unreadable
 from semysync.mirror.store import Mark
 from semysync.mirror.times import utc_text
 from semysync.model import Box, Received
@@ -236,6 +236,47 @@ def test_a_device_that_fails_does_not_stop_the_others(sandbox, make_sync, client
 
     assert f"inbox of device {broken}: " in inbox.noted.error
     assert inbox.complete == 2
+
+
+def test_devices_that_are_refused_do_not_stop_the_others(sandbox, make_sync, client):
+    broken = sorted(sandbox.account.devices)[:2]
+    ask = client.messages
+    client.messages = lambda box, which, device_id: ask(
+        box, which, "no number" if device_id in broken else device_id
+    )
+
+    assert [outcome.complete for outcome in make_sync().once()] == [1, 1, 1, 1]
+
+
+def test_a_service_out_of_reach_is_left_alone_also_after_a_refusal(make_sync, client):
+    failures = [Refused("no such device", code="-1"), Unreachable("no network")]
+
+    def fail(*_):
+        raise failures.pop(0)
+
+    sync = make_sync()
+    sync.devices()
+    client.messages = fail
+
+    assert sync.box(Box.INBOX).complete == 0
+    assert failures == []
+
+
+def test_devices_that_get_no_answer_do_not_stop_those_that_are_loaded(sandbox, make_sync, client):
+    broken = sorted(sandbox.account.devices)[:2]
+    sync, ask = make_sync(), client.messages
+    sync.once()
+    for device_id in broken:
+        sync._store.reset_mark(Box.INBOX, device_id)
+
+    def slow(box, which, device_id):
+        if device_id in broken:
+            raise Unreadable("no answer within 30 s")
+        return ask(box, which, device_id)
+
+    client.messages = slow
+
+    assert sync.box(Box.INBOX).complete == 1
 
 
 def test_the_same_row_illegible_is_counted_and_the_others_are_mirrored(sandbox, make_sync, rows):
