@@ -88,15 +88,22 @@ class Sync:
 
     def devices(self) -> Outcome:
         """Mirror the phones, live and archived: both lists together are what the account has."""
-        before, asked_at = self._store.last_contacts(), self._store.last_complete("devices")
+        # The last contact of one that was gone meanwhile is of any time, and proves nothing.
+        there = {number for number, is_there in self._store.device_ids().items() if is_there}
+        contacts = self._store.last_contacts().items()
+        before = {number: contact for number, contact in contacts if number in there}
+        asked_at = self._store.last_complete("devices")
         with self._pass("devices") as outcome:
             try:
-                rows = [*self._client.devices(archived=False), *self._client.devices(archived=True)]
+                lists = [self._client.devices(archived=archived) for archived in (False, True)]
             except ServiceError as exc:
                 outcome.fail("", exc)
             else:
                 now = self._puller.now()
-                outcome.add(self._store.save_devices(rows, now=now, complete=True))
+                rows = [row for devices in lists for row in devices]
+                # One that is absent may be among those that the service did not show.
+                all_shown = not any(devices.more for devices in lists)
+                outcome.add(self._store.save_devices(rows, now=now, complete=all_shown))
                 outcome.complete += 1
                 self._learn_clocks(before, asked_at, now)
         return outcome

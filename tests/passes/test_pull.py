@@ -1,5 +1,6 @@
 """Where pulls start, how they go on after trouble, and what they cost."""
 
+import json
 from datetime import UTC, date, datetime, timedelta
 
 import msgspec
@@ -236,6 +237,42 @@ def test_a_device_that_fails_does_not_stop_the_others(sandbox, make_sync, client
 
     assert f"inbox of device {broken}: " in inbox.noted.error
     assert inbox.complete == 2
+
+
+def test_a_device_is_not_gone_because_its_list_was_cut(make_sync, client, rows):
+    sync, put = make_sync(), client._put
+    sync.devices()
+
+    def cut(method, fields):
+        answer = json.loads(put(method, fields))
+        return bytearray(json.dumps(answer | {"data": answer["data"][:1]}).encode())
+
+    client._put = cut
+    sync.devices()
+
+    assert rows("select count(*) from devices where missing_since is not null") == [(0,)]
+
+
+def test_the_contact_of_a_device_that_was_gone_shows_no_clock(make_sync, client, store):
+    """It comes back with a contact of five hours ago: that is not how the service's clock stands."""
+    now = NOW
+    sync = make_sync(now=lambda: now)
+    put, contact = client._put, "2026-11-23 02:00:00"
+
+    def phones(*contacts):
+        data = [{"id": n, "date_last_active": at} for n, at in enumerate(contacts, 351)]
+        return bytearray(json.dumps({"code": 0, "data": data}).encode())
+
+    for contacts in [(contact, contact), (contact,), (contact, "2026-11-23 04:01:30")]:
+        now += timedelta(minutes=1)
+        client._put = lambda method, fields, shown=contacts: (
+            phones(*(shown if fields["is_arhive"] == "0" else ()))
+            if method == "devices"
+            else put(method, fields)
+        )
+        assert sync.devices().failure is None
+
+    assert store.setting("utc_offset") is None
 
 
 def test_devices_that_are_refused_do_not_stop_the_others(sandbox, make_sync, client):
