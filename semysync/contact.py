@@ -26,6 +26,21 @@ def contact_of(phone: str | None, region: str | None = None) -> str | None:
     return phone.strip() or None
 
 
+def tail(phone: str) -> str:
+    """Return the last nine digits, by which two forms of one number are known."""
+    return re.sub(r"[^0-9]", "", phone)[-9:]
+
+
+def dialled(phone: str, contact: str) -> str:
+    """
+    Return the form in which a number is given to the service: `+` and digits, or digits.
+
+    A national number goes out as its contact says, where the configured region made it
+    international.
+    """
+    return contact if _INTERNATIONAL.fullmatch(contact) else _BETWEEN.sub("", phone)
+
+
 def _dialled_in(region: str, digits: str) -> str | None:
     """Return the international form of a national number; None for short codes and the like."""
     import phonenumbers  # noqa: PLC0415  only where a number needs it

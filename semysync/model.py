@@ -8,7 +8,7 @@ columns, and every value that could not be understood, under the service's own n
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -119,3 +119,45 @@ class Accepted(msgspec.Struct, frozen=True):
 
     id: int
     device_id: int | None
+
+
+class Attempt(NamedTuple):
+    """
+    A request to send a draft that may have been taken, though its answer was lost.
+
+    `resent` where the draft has another message by now, so that one of this attempt is a second
+    one. `complete`: all of the box was mirrored before, so that an older message can turn up only
+    where it was late.
+    """
+
+    draft_id: int
+    phone: str
+    text: str
+    began_at: datetime  #: aware
+    above_id: int  #: the newest message known before
+    arrivals_from: int  #: messages mirrored later have a higher number of arrival
+    complete: bool = True
+    clock_right: bool = True  #: our clock agreed with the service's
+    resent: bool = False
+
+
+class Candidate(NamedTuple):
+    """A message that no draft has claimed; `made_at` is None where its clock is not known."""
+
+    id: int
+    phone: str
+    text: str
+    arrival: int
+    made_at: datetime | None = None  #: aware
+
+
+class Phone(NamedTuple):
+    """What the choice of a sending device goes by; None where the service does not say."""
+
+    id: int
+    channel: str | None
+    use_for_sending: int | None
+    service_on: int | None
+    archived: int
+    there: bool
+    last_active_at: str | None

@@ -94,13 +94,18 @@ def run(config: Path | None, database: Path | None) -> None:
     token = settings.token()
     log.set_up(settings.log, token=token)
     pace = Pace(settings.api.requests_per_minute)
-    with client_for(settings, token, pace) as client:
+    with (
+        client_for(settings, token, pace) as client,
+        client_for(settings, token, pace, urgent=True) as sending,
+    ):
         ready(path)
-        daemon.run(settings, path, client, pace)
+        daemon.run(settings, path, client, sending, pace)
 
 
-def client_for(settings: Config, token: str, pace: "Pace | None" = None) -> "Client":
-    """Return a client as configured."""
+def client_for(
+    settings: Config, token: str, pace: "Pace | None" = None, *, urgent: bool = False
+) -> "Client":
+    """Return a client as configured; the questions of one that is urgent come first."""
     import httpx
 
     from semysync.service.client import Client
@@ -114,6 +119,7 @@ def client_for(settings: Config, token: str, pace: "Pace | None" = None) -> "Cli
             base_url=base_url,
             timeout_s=settings.api.timeout_s,
             pace=pace or Pace(settings.api.requests_per_minute),
+            urgent=urgent,
         )
     except (OSError, ValueError, ImportError, httpx.InvalidURL) as exc:
         # A proxy or a file of certificates, named by the environment, that is no good.

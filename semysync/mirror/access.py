@@ -156,6 +156,17 @@ def new_file(path: Path) -> int:
     return number
 
 
+def opened(path: Path) -> int:
+    """Open a file beside the mirror for reading and writing; make it first where there is none."""
+    with suppress(FileExistsError):
+        return new_file(path)
+    # Not by O_CREAT: Linux refuses that for a file of another user in a sticky folder.
+    number = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    if os.fstat(number).st_uid == os.geteuid():
+        os.fchmod(number, mode_in(path.parent.stat().st_mode))
+    return number
+
+
 def mode_in(folder: int) -> int:
     """Return the mode of a mirror's files in a folder of this mode."""
     return 0o660 if _shared(folder) else 0o600

@@ -83,10 +83,12 @@ def bring_up_to_date(
         )
     if sentence := obstacle(path, writing=True):
         raise MirrorUnusable(sentence)
-    version = check_version(conn, path, to_migrate=True, newest=len(names))
+    was = version = check_version(conn, path, to_migrate=True, newest=len(names))
     _into_wal(conn, path)
     while version < len(names):
         version = _migrate_once(db, path, migrations, names, rewriting)
+    if 0 < was < version:
+        log.info("mirror.migrated", mirror=str(path), was=was, version=version)
     put_right(conn, path, migrations)
 
 
@@ -144,8 +146,6 @@ def _migrate_once(
         raise
     if copy:
         log.info("mirror.copied", copy=str(copy.path), before=name)
-    if version:
-        log.info("mirror.migrated", mirror=str(path), version=version + 1)
     return version + 1
 
 

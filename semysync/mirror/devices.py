@@ -1,13 +1,12 @@
 """
 Keep the tables `devices` and `device_samples` in step with the account's list of phones.
 
-`save` is given a connection with an open transaction; `NEWS` are the columns of which a change is
-worth a line in the log.
+The functions are given a connection; those that write, one with an open transaction.
 """
 
 import sqlite3
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 from semysync.mirror.rows import Writing, device_row
 from semysync.model import Device
@@ -48,8 +47,25 @@ values (:id, :now, :battery, :service_on, :last_active_at)
 
 MISS = "update devices set missing_since = ? where id = ?"
 
+KNOWN = """
+select id, mirrored_at is not null and missing_since is null, archived, last_active_at
+  from devices
+ order by id
+"""
+
+MEET = "insert or ignore into devices (id, first_seen_at) values (?, ?)"
+
 SAMPLED = ("battery", "service_on", "last_active_at")
 QUIET = ("last_active_at", "utc_offset")  # they change all the time, and are no news
+
+
+class KnownDevice(NamedTuple):
+    """A device that was ever seen; `there` tells whether the account had it when last asked."""
+
+    id: int
+    there: bool
+    archived: bool
+    last_active_at: str | None
 
 
 def save(
@@ -88,6 +104,19 @@ def save(
         conn.executemany(MISS, [(stamp, number) for number in gone])
         changed += len(gone)
     return added, changed
+
+
+def known(conn: sqlite3.Connection) -> list[KnownDevice]:
+    """Return every device ever seen, in the list of devices or in a message."""
+    return [
+        KnownDevice(number, bool(there), bool(archived), last_active_at)
+        for number, there, archived, last_active_at in conn.execute(KNOWN)
+    ]
+
+
+def meet(conn: sqlite3.Connection, ids: Iterable[int], stamp: str) -> None:
+    """Give a row to devices that are seen in messages only, so that they are asked for."""
+    conn.executemany(MEET, [(number, stamp) for number in ids])
 
 
 def _differs(old: dict[str, Any], new: dict[str, Any], but: tuple[str, ...] = ()) -> bool:

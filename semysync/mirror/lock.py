@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 
 from semysync.errors import MirrorBusy, MirrorUnusable
-from semysync.mirror.access import mode_in, new_file, real
+from semysync.mirror.access import opened, real
 
 
 class Right(StrEnum):
@@ -31,7 +31,7 @@ class Lock(AbstractContextManager["Lock"]):
         place = real(mirror)
         path = place.with_name(f"{place.name}-{right}.lock")
         try:
-            self._file = _opened(path)
+            self._file = opened(path)
         except OSError as exc:
             raise MirrorUnusable(
                 f"cannot open {path}: {exc.strerror}; "
@@ -66,14 +66,3 @@ class Lock(AbstractContextManager["Lock"]):
     def close(self) -> None:
         """Give the right back."""
         os.close(self._file)
-
-
-def _opened(path: Path) -> int:
-    """Open a lock's file; make it first where there is none."""
-    with suppress(FileExistsError):
-        return new_file(path)
-    # Not by O_CREAT: Linux refuses that for a file of another user in a sticky folder.
-    number = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
-    if os.fstat(number).st_uid == os.geteuid():
-        os.fchmod(number, mode_in(path.parent.stat().st_mode))
-    return number

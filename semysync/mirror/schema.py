@@ -10,6 +10,8 @@ runs in other people's programs.
 
 from sqlite_utils import Database, Migrations
 
+from semysync.mirror import rules, views
+
 MIGRATIONS = Migrations("semysync")
 
 #: names of migrations that rewrite or drop: before one of them a copy of the mirror is made
@@ -339,4 +341,13 @@ def m001_first_tables(db: Database) -> None:
     memory = (MARKS, PASSES, CONFLICTS, SETTINGS)
     views = (MESSAGES, CONVERSATIONS, STUCK, HEALTH)
     for statement in (*tables, *memory, *SEARCH, *INDEXES, *views):
+        db.execute(statement)
+
+
+@MIGRATIONS()
+def m002_drafts(db: Database) -> None:
+    """Drafts, which users insert and the daemon sends, and the log of events."""
+    for view in ("messages", "stuck", "health"):
+        db.execute(f"drop view if exists {view}")
+    for statement in (*rules.DRAFTS, views.MESSAGES, views.STUCK, views.HEALTH):
         db.execute(statement)

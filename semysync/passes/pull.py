@@ -16,7 +16,8 @@ from typing import Literal, Protocol
 import msgspec
 
 from semysync.errors import TooLarge, Unbounded, Unreadable
-from semysync.mirror.store import Mark, Saved
+from semysync.mirror.marks import Mark
+from semysync.mirror.store import Saved
 from semysync.mirror.times import from_utc_text, utc_text
 from semysync.model import Box, Illegible, Message
 from semysync.passes.look import FEW, FIRST_WIDTH, Look, Shown
@@ -119,12 +120,7 @@ class Puller:
         cannot be trusted to be all.
         """
         box, device_id = progress.box, progress.device_id
-        mark = self.mirror.mark(box, device_id)
-        if reaches_further_back(self.history, mark):
-            mark = Mark()
-            self.mirror.reset_mark(box, device_id)
-        if mark.loaded_at is None:
-            mark = self._prepared(box, device_id, mark)
+        mark = self.prepare(box, device_id)
         thousandth = 0 if far else self.mirror.newest(box, device_id, skip=MOST_LOOKED_BACK)
         start, looks_back_far = start_of(mark, thousandth, now=self.now(), lookback=self.lookback)
         look = Look(
@@ -143,6 +139,18 @@ class Puller:
         self.mirror.save_mark(box, device_id, mark)
         progress.share = 1.0
         self.watch(progress)
+
+    def prepare(self, box: Box, device_id: int) -> Mark:
+        """
+        Learn where a history begins and ends that is not loaded yet; return the mark.
+
+        Where `history` reaches further back than before, it is loaded anew.
+        """
+        mark = self.mirror.mark(box, device_id)
+        if reaches_further_back(self.history, mark):
+            mark = Mark()
+            self.mirror.reset_mark(box, device_id)
+        return mark if mark.loaded_at else self._prepared(box, device_id, mark)
 
     def _step(self, look: Look, mark: Mark, progress: Progress) -> Mark:
         """Ask one question and store its answer, in a smaller window where it is too much."""
@@ -218,7 +226,7 @@ class Puller:
                 return [row.id for row in rows if not isinstance(row, Illegible)]
 
             top = top_id(ids_in, self.now(), history=self.history)
-            floor = floor_id(ids_in, self.history, top)
+            floor = floor_id(ids_in, self.history, top or 0)
             mark = msgspec.structs.replace(
                 mark, top_id=top, floor_id=floor, last_id=floor, history=str(self.history)
             )
@@ -280,9 +288,9 @@ def first_loaded(mark: Mark, thousandth: int, now: datetime) -> Mark:
 
 def top_id(
     ids_in: Callable[[Range | Dates], Sequence[int]], now: datetime, *, history: History
-) -> int:
+) -> int | None:
     """
-    Learn the newest id, by a question by date: 0 where there is none, or it can't be learnt so.
+    Learn the newest id, by a question by date: 0 where there is none, None if it can't be learnt.
 
     Only with `history = "none"` is it looked for further back than two days: there it is where the
     mirror begins, while else it merely tells how long a first load will take.
@@ -295,7 +303,7 @@ def top_id(
         except Unreadable:
             if history == "none":
                 raise
-            return 0
+            return None
         if ids:
             return max(ids)
     return 0

@@ -37,7 +37,8 @@ from typing import Literal, NamedTuple, Protocol
 import msgspec
 
 from semysync.errors import Refused, Throttled
-from semysync.mirror.store import WHOLE_ACCOUNT, KnownDevice, Mark
+from semysync.mirror.devices import KnownDevice
+from semysync.mirror.marks import WHOLE_ACCOUNT, Mark
 from semysync.mirror.times import from_utc_text, utc_text
 from semysync.model import Box, Illegible
 from semysync.passes.look import FEW

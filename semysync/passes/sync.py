@@ -23,7 +23,10 @@ from semysync.errors import (
     Unreachable,
     Unreadable,
 )
-from semysync.mirror.store import WHOLE_ACCOUNT, KnownDevice, Pass, Saved, Store
+from semysync.mirror.devices import KnownDevice
+from semysync.mirror.marks import WHOLE_ACCOUNT
+from semysync.mirror.passes import Pass
+from semysync.mirror.store import Saved, Store
 from semysync.mirror.times import utc_text
 from semysync.model import Box
 from semysync.passes import scope as scopes
@@ -121,8 +124,13 @@ class Sync:
                 outcome.complete += 1
         return outcome
 
-    def box(self, box: Box) -> Outcome:
-        """Pull a box: of each device whose turn it is, or of the whole account."""
+    def drafts_wait(self) -> bool:
+        """Tell whether a draft waits for a look at all that the account has sent."""
+        return self._store.drafts_wait()
+
+    def box(self, box: Box, *, everyone: bool = False) -> Outcome:
+        """Pull a box: of each device whose turn it is, or of `everyone`; or of the whole account."""
+        turns = None if everyone else self._turns
         with self._pass(box) as outcome:
             if self._scope == "account":
                 self._pull(box, {WHOLE_ACCOUNT: True}, outcome)
@@ -133,9 +141,9 @@ class Sync:
             if self._scope == "auto" and self._probe_is_due(box, standing, devices):
                 self._pull_and_probe(box, standing, devices, outcome)
             elif standing.shown:
-                self._pull_as_a_whole(box, standing, devices, outcome)
+                self._pull_as_a_whole(box, standing, devices, outcome, turns)
             else:
-                self._pull(box, self._whose_turn(box, devices), outcome)
+                self._pull(box, self._whose_turn(box, devices, turns), outcome)
             self._index(box, outcome)
         return outcome
 
@@ -164,6 +172,7 @@ class Sync:
         """
         came_through = []
         unread, hopeless = {False: 0, True: 0}, False
+        self._learn_newest(box, asked)
         # Those whose history is still being loaded first: a pass that is cut off again and again
         # must come to them. Nor must those that have it wait for them.
         loaded = {number: self._is_loaded(box, number) for number in asked}
@@ -195,13 +204,26 @@ class Sync:
                 break
         return came_through
 
+    def _learn_newest(self, box: Box, asked: Iterable[int]) -> None:
+        """Learn the newest id of each that is not loaded yet: drafts wait for that, not for more."""
+        for device_id in asked:
+            try:
+                self._puller.prepare(box, device_id)
+            except ServiceError:
+                return  # the pull itself will meet it, and tell
+
     def _is_loaded(self, box: Box, device_id: int) -> bool:
         if device_id == WHOLE_ACCOUNT:
             return False
         return self._store.mark(box, device_id).loaded_at is not None
 
     def _pull_as_a_whole(
-        self, box: Box, standing: Standing, devices: Sequence[KnownDevice], outcome: Outcome
+        self,
+        box: Box,
+        standing: Standing,
+        devices: Sequence[KnownDevice],
+        outcome: Outcome,
+        turns: Turns | None,
     ) -> None:
         """Ask for the whole account, and beside it for devices for which that does not stand."""
         beside = [
@@ -209,7 +231,7 @@ class Sync:
             for device in devices
             if device.id not in standing.shown or not self._store.mark(box, device.id).loaded_at
         ]
-        asked = {WHOLE_ACCOUNT: True} | self._whose_turn(box, beside)
+        asked = {WHOLE_ACCOUNT: True} | self._whose_turn(box, beside, turns)
         came_through = {
             progress.device_id: progress for progress in self._pull(box, asked, outcome)
         }
@@ -258,14 +280,14 @@ class Sync:
             and any(self._store.newest(box, device.id) for device in there)
         )
 
-    def _whose_turn(self, box: Box, devices: Sequence[KnownDevice]) -> dict[int, bool]:
+    def _whose_turn(
+        self, box: Box, devices: Sequence[KnownDevice], turns: Turns | None
+    ) -> dict[int, bool]:
         """Return the devices to ask now, each with whether the account has it."""
         there = {device.id: device.there for device in devices}
-        if self._turns is None:
+        if turns is None:
             return there
-        return {
-            number: there[number] for number in self._turns.next(box, devices, self._puller.now())
-        }
+        return {number: there[number] for number in turns.next(box, devices, self._puller.now())}
 
     def _standing(self, box: Box) -> Standing:
         """Return what the last probe of a box came to; where that makes no sense, nothing."""

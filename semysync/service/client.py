@@ -12,6 +12,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import Generic
 from urllib.parse import urlsplit
@@ -82,6 +83,7 @@ class Client(AbstractContextManager["Client"]):
         self._urgent = urgent
         self._host = urlsplit(base_url).hostname or base_url
         self.requests = 0
+        self._date: tuple[float, float] | None = None  # by its clock, and by one that can't jump
         self._http = httpx.Client(
             base_url=base_url,
             timeout=timeout_s,
@@ -104,6 +106,17 @@ class Client(AbstractContextManager["Client"]):
 
     def close(self) -> None:
         self._http.close()
+
+    def ahead_s(self) -> float | None:
+        """
+        Return by how many seconds our clock is ahead of the service's, as its last answer said.
+
+        None before any answer, and where answers bear no `Date`.
+        """
+        if self._date is None:
+            return None
+        theirs, then = self._date
+        return time.time() - (theirs + time.monotonic() - then)
 
     # Questions: they change nothing, and may be asked again.
 
@@ -241,6 +254,7 @@ class Client(AbstractContextManager["Client"]):
         with self._http.stream(
             "POST", f"{method}.php", content=content, headers={"Content-Type": kind}
         ) as response:
+            self._read_date(response)
             announced = reading.integer(response.headers.get("Content-Length")) or 0
             most = self._largest_answer if announced <= self._largest_answer else GLIMPSE
             body = bytearray()
@@ -261,6 +275,13 @@ class Client(AbstractContextManager["Client"]):
             self._pace.pause(failure.pause_s or 0)
             raise failure
         return body
+
+    def _read_date(self, response: httpx.Response) -> None:
+        try:
+            date = parsedate_to_datetime(response.headers.get("Date", ""))
+        except ValueError:
+            return
+        self._date = date.timestamp(), time.monotonic()
 
     def _question_failed(self, method: str, exc: Exception) -> ServiceError:
         """Turn a failure into ours where nothing can have changed at the service."""

@@ -7,7 +7,9 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 import pytest
 
-from semysync.mirror.store import Mark, Pass, Saved, Store
+from semysync.mirror.marks import Mark
+from semysync.mirror.passes import Pass
+from semysync.mirror.store import Saved, Store
 from semysync.mirror.times import utc_text
 from semysync.model import Box, Illegible, Received
 

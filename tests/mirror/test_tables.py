@@ -8,7 +8,9 @@ from datasette.utils import detect_fts
 from hypothesis import given
 from hypothesis import strategies as st
 
-from semysync.mirror.store import Mark, Pass, Store
+from semysync.mirror.marks import Mark
+from semysync.mirror.passes import Pass
+from semysync.mirror.store import Store
 from semysync.mirror.times import utc_text
 from semysync.model import Box, Received, Sent
 
@@ -197,14 +199,14 @@ def test_messages_that_do_not_move_are_shown_with_the_likely_reason(  # noqa: PL
 
 def test_no_query_of_the_daemon_reads_a_whole_box(store):
     """Once the history is loaded, the cost of a quiet pull must not follow its size."""
-    from semysync.mirror import store as statements
+    from semysync.mirror import boxes, clocks, marks
 
     for box in Box:
         store.make_indexes(box)
     named = {"device_id": 1, "skip": 0, "above": 0, "box": "inbox", "id": 1}
-    queries = [query for (_, whole), query in statements.NEWEST.items() if not whole]
-    queries += [*statements.OLDEST.values(), statements.MARK]
-    queries += [statements.SENT_BY_PHONE, statements.RECEIVED_BY_PHONE]
+    queries = [query for (_, whole), query in boxes.NEWEST.items() if not whole]
+    queries += [*boxes.OLDEST.values(), marks.FIND]
+    queries += [clocks.SENT_BY_PHONE, clocks.RECEIVED_BY_PHONE]
     for query in queries:
         values = (1,) if "?" in query else named
         plan = store._db.execute(f"explain query plan {query}", values).fetchall()

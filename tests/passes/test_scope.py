@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from semysync.errors import Refused, Throttled
-from semysync.mirror.store import KnownDevice, Mark
+from semysync.mirror.devices import KnownDevice
+from semysync.mirror.marks import Mark
 from semysync.mirror.times import utc_text
 from semysync.model import Box
 from semysync.passes import scope

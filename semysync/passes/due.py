@@ -1,0 +1,115 @@
+"""
+Decide when drafts go out, and from which phone. Nothing here does any I/O.
+
+Times of day are aware; what measures how long ago something was is given in seconds of a clock
+that cannot jump.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime, time, timedelta
+from typing import NamedTuple
+
+from semysync.mirror.times import from_utc_text, zone_named
+from semysync.model import Phone
+
+FIRST_PAUSE_S = 5
+LONGEST_PAUSE_S = 600
+IN_A_ROW = 3  #: drafts refused one after the other, which speak of the account and not of them
+SEEN_LATELY = timedelta(hours=1)
+
+
+class QuietHours(NamedTuple):
+    """Hours of the day in which only drafts with a priority go out, such as 22:00-08:00."""
+
+    begin: time
+    end: time
+    zone: str
+
+    @classmethod
+    def read(cls, text: str | None) -> "QuietHours | None":
+        """Read the configuration's form, which was checked there: `22:00-08:00 Europe/Moscow`."""
+        if not text:
+            return None
+        hours, _, zone = text.partition(" ")
+        begin, end = (time.fromisoformat(hour) for hour in hours.split("-"))
+        return cls(begin, end, zone)
+
+    def hold(self, now: datetime) -> bool:
+        """Tell whether it is quiet now. Hours that begin and end at once are none."""
+        clock = now.astimezone(zone_named(self.zone)).time()
+        if self.begin <= self.end:
+            return self.begin <= clock < self.end
+        return clock >= self.begin or clock < self.end
+
+
+def pause_s(attempts: int) -> float:
+    """Return how long a refused draft waits: 5 s after its first attempt, doubling to 10 minutes."""
+    return float(min(FIRST_PAUSE_S * 2 ** min(max(attempts - 1, 0), 20), LONGEST_PAUSE_S))
+
+
+def senders(phones: Sequence[Phone]) -> list[int]:
+    """
+    Return the devices that `auto` spreads drafts over, those seen last first.
+
+    SMS devices that are in use and switched on, and of them those that were seen within an hour of
+    the one seen last: what is newest tells the time of the service's clock.
+    """
+    fit = [
+        phone
+        for phone in phones
+        if phone.there
+        and not phone.archived
+        and phone.channel in {"sms", None}
+        and phone.use_for_sending != 0
+        and phone.service_on != 0
+    ]
+    fit.sort(key=lambda phone: (phone.last_active_at or "", phone.id), reverse=True)
+    if not fit or fit[0].last_active_at is None:
+        return [phone.id for phone in fit[:1]]
+    newest = from_utc_text(fit[0].last_active_at)
+    return [
+        phone.id
+        for phone in fit
+        if phone.last_active_at and newest - from_utc_text(phone.last_active_at) <= SEEN_LATELY
+    ]
+
+
+class Refusals:
+    """
+    What refusals mean: of a draft by itself, or of all at once.
+
+    All at once: three drafts in a row, or when the account itself is refused. Then the sending
+    stops, one draft tries again after a pause that doubles, and none of these refusals counts
+    against the drafts. `now_s` is given by a clock that cannot jump.
+    """
+
+    def __init__(self) -> None:
+        self.why: str | None = None  #: what stands against sending anything, in a sentence
+        self._in_a_row: list[int] = []
+        self._pauses = 0
+        self.until_s = float("-inf")  #: when something may be sent again
+
+    def may_try(self, now_s: float) -> bool:
+        """Tell whether anything may be sent now."""
+        return now_s >= self.until_s
+
+    def taken(self) -> None:
+        """Note that the service took a draft: nothing is wrong with the account."""
+        self.why = None
+        self._in_a_row.clear()
+        self._pauses = 0
+        self.until_s = float("-inf")
+
+    def refused(self, draft_id: int) -> bool:
+        """Note the refusal of a draft; tell whether so many in a row speak of the account."""
+        if draft_id not in self._in_a_row:
+            self._in_a_row.append(draft_id)
+        return len(self._in_a_row) >= IN_A_ROW
+
+    def stop(self, why: str, now_s: float, at_least_s: float = 0) -> list[int]:
+        """Stop the sending for a while, longer each time; return who was refused before."""
+        before = [] if self.why else list(self._in_a_row)
+        self.why = why
+        self._pauses += 1
+        self.until_s = now_s + max(pause_s(self._pauses), at_least_s)
+        return before
