@@ -30,7 +30,7 @@ from semysync.mirror.watch import Watch
 from semysync.model import Box
 from semysync.passes.look import FEW
 from semysync.passes.pull import Puller
-from semysync.passes.send import Sender
+from semysync.passes.send import Sender, recover
 from semysync.passes.sync import Outcome, Sync
 from semysync.passes.turns import Turns
 from semysync.service.client import Client
@@ -74,6 +74,8 @@ class Daemon:
 
     def start(self) -> BackgroundScheduler:
         """Schedule every pass, all due at once; return the running scheduler."""
+        with Outbox(self._mirror) as outbox, Claims(self._mirror) as claims:
+            recover(outbox, claims, datetime.now(UTC))
         scheduler = BackgroundScheduler(
             timezone=UTC,
             executors={"default": ThreadPoolExecutor(max_workers=1)},

@@ -195,7 +195,7 @@ def test_a_pass_that_breaks_is_logged_with_its_traceback_and_the_next_one_comes(
     program.mirror_here()
     config = load(program.config, {})
     with Flawed(TOKEN, base_url=sandbox.base_url) as client, capture_logs() as logged:
-        daemon = Daemon(config, program.mirror, client, Pace())
+        daemon = Daemon(config, program.mirror, client, client, Pace())
         scheduler = daemon.start()
         sandbox.account.add_device()
 

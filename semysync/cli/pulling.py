@@ -1,9 +1,10 @@
 """`sync` and `run`: the commands that ask the service."""
 
 import sys
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,10 +42,10 @@ if TYPE_CHECKING:
 @json_option
 def sync(config: Path | None, database: Path | None, as_json: bool) -> None:
     """
-    Bring the mirror up to date once, and end.
+    Bring the mirror up to date once, send the drafts that are due, and end.
 
     The first time this loads the whole history; when it is broken off, the next call goes on where
-    it was. It may run beside the daemon.
+    it was. It may run beside the daemon, which then does the sending.
 
     Ends with 1 where it came through only in part, 69 where the service refuses, 75 where trying
     again later may help, 78 where the configuration is at fault.
@@ -59,15 +60,20 @@ def sync(config: Path | None, database: Path | None, as_json: bool) -> None:
             open_store(path, settings.locale()) as store,
             progress_bars(stay=False) as watch,
         ):
+            began = time.monotonic()
             outcomes = make_sync(settings, client, store, watch).once()
+            sent = send_due(settings, client, store, outcomes, began)
     except KeyboardInterrupt:
         complain("stopped; what came so far is kept, and the next `semysync sync` goes on there")
         sys.exit(1)
     if as_json:
-        print_json({"mirror": str(path), "passes": [summary(outcome) for outcome in outcomes]})
+        passes = [summary(outcome) for outcome in outcomes]
+        print_json({"mirror": str(path), "passes": passes, "sent": sent})
     else:
         for outcome in outcomes:
             click.echo(sentence(outcome))
+        if sent:
+            click.echo(f"outbox   {sent:,} handed over")
         click.echo(f"mirror   {path}")
     finish(outcomes)
 
@@ -100,6 +106,44 @@ def run(config: Path | None, database: Path | None) -> None:
     ):
         ready(path)
         daemon.run(settings, path, client, sending, pace)
+
+
+def send_due(
+    settings: Config,
+    client: "Client",
+    store: "Store",
+    outcomes: Sequence["Outcome"],
+    began: float,
+) -> int:
+    """
+    Send the drafts that are due, unless a daemon runs, which does that; return how many were taken.
+
+    What was lost earlier is found if the account shows it; what it does not show stays unknown,
+    since only a daemon looks for long enough.
+    """
+    from semysync.mirror.claims import Claims
+    from semysync.mirror.lock import Lock, Right
+    from semysync.mirror.outbox import Outbox
+    from semysync.passes.send import Sender
+
+    box = next((outcome for outcome in outcomes if outcome.noted.kind == "sent"), None)
+    if not settings.send.enabled or box is None or box.failure:
+        return 0
+    try:
+        right = Lock(store.path, Right.SENDER)
+    except MirrorBusy:
+        return 0
+    with (
+        right,
+        Outbox(store.path, region=settings.contacts.region) as outbox,
+        Claims(store.path) as claims,
+    ):
+        sender = Sender(outbox, claims, client, settings.send, store=store, ahead_s=client.ahead_s)
+        sender.start()
+        sender.looked(began)
+        while sender.step():
+            pass
+        return sender.taken
 
 
 def client_for(
@@ -162,13 +206,18 @@ def open_store(path: Path, locale: Locale = ANYWHERE) -> Iterator["Store"]:
 
     The lock is held for that only: pulls need none.
     """
+    from semysync.mirror.claims import Claims
     from semysync.mirror.lock import Lock, Right
+    from semysync.mirror.outbox import Outbox
     from semysync.mirror.store import Store
+    from semysync.passes.send import recover
 
     ready(path)
     try:
         with Lock(path, Right.SENDER):
             store = Store.migrate(path, locale)
+            with Outbox(path) as outbox, Claims(path) as claims:
+                recover(outbox, claims, datetime.now(UTC))
     except MirrorBusy as held:
         try:
             store = Store.open(path, locale)

@@ -43,7 +43,11 @@ select id, name, label, channel, battery, service_on, use_for_sending, archived,
 
 HEALTH = """
 select verdict, inbox_lag_s, sent_lag_s, (select count(*) from inbox) as inbox_messages,
-       (select count(*) from sent) as sent_messages
+       (select count(*) from sent) as sent_messages, queued, oldest_waiting_s,
+       (select value from settings where key = 'sending_blocked' and value <> '') as blocked,
+       (select count(*) from outbox where status = 'unknown') as unknown,
+       (select messages_left from account order by id desc limit 1) as messages_left,
+       (select plan_ends_at from account order by id desc limit 1) as plan_ends_at
   from health
 """
 
@@ -167,14 +171,21 @@ def status(config: Path | None, database: Path | None, as_json: bool) -> None:
         {"box": box, "messages": health[f"{box}_messages"], "lag_s": health[f"{box}_lag_s"]}
         for box in ("inbox", "sent")
     ]
+    outbox = {key: health[key] for key in ("queued", "oldest_waiting_s", "unknown", "blocked")}
+    account = {key: health[key] for key in ("messages_left", "plan_ends_at")}
     if as_json:
         facts = {"verdict": verdict, "mirror": path, "boxes": boxes, "devices": phones}
-        print_json(facts | {"errors": errors})
+        print_json(facts | {"outbox": outbox, "account": account, "errors": errors})
     else:
         click.echo(f"verdict  {verdict}")
         for box in boxes:
             click.echo(f"{box['box']:<8} {box['messages']:,} messages, {age_of(box)}")
+        click.echo(f"outbox   {queue_of(outbox)}")
         click.echo(f"devices  {phones:,}")
+        if left := plan_of(account):
+            click.echo(f"account  {left}")
+        if outbox["blocked"]:
+            click.echo(f"sending  stopped: {one_line(outbox['blocked'])}")
         for error in errors:
             click.echo(f"error    {one_line(error)}")
         click.echo(f"mirror   {one_line(path)}")
@@ -194,6 +205,26 @@ def age_of(box: dict[str, Any]) -> str:
     if box["lag_s"] is None:
         return "the first load is not complete"
     return f"complete as of {rough_age(box['lag_s'])} ago"
+
+
+def queue_of(outbox: dict[str, Any]) -> str:
+    """Say what waits to be sent, for a person."""
+    facts = [f"{outbox['queued']:,} due"] if outbox["queued"] else ["nothing due"]
+    if outbox["queued"] and outbox["oldest_waiting_s"] is not None:
+        facts.append(f"the oldest for {rough_age(outbox['oldest_waiting_s'])}")
+    if outbox["unknown"]:
+        facts.append(f"{outbox['unknown']:,} whose answer was lost")
+    return ", ".join(facts)
+
+
+def plan_of(account: dict[str, Any]) -> str:
+    """Say what is left of the account's plan, as far as the service shows it."""
+    facts = []
+    if account["messages_left"] is not None:
+        facts.append(f"{account['messages_left']:,} messages left")
+    if account["plan_ends_at"]:
+        facts.append(f"until {short_time(account['plan_ends_at'])}")
+    return ", ".join(facts)
 
 
 def rough_age(seconds: int) -> str:

@@ -338,9 +338,9 @@ DRAFTS = (
     SENT_MOVES,
     "create index outbox_queued on outbox (priority desc, id) where status = 'queued'",
     """create index outbox_waiting on outbox (contact, created_at)
-        where status in ('queued', 'held', 'sending', 'unknown', 'accepted', 'cancelling')""",
+        where +status in ('queued', 'held', 'sending', 'unknown', 'accepted', 'cancelling')""",
     """create index outbox_waiting_by_time on outbox (created_at)
-        where status in ('queued', 'held', 'sending', 'unknown', 'accepted', 'cancelling')""",
+        where +status in ('queued', 'held', 'sending', 'unknown', 'accepted', 'cancelling')""",
     "create index outbox_by_status on outbox (status, contact)",
     "create index outbox_unseen on outbox (id) where contact is null and status in ('queued', 'held')",
     "create index attempts_by_tail on attempts (tail)",

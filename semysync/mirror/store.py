@@ -339,8 +339,12 @@ class Store(AbstractContextManager["Store"]):
     @contextmanager
     def _write(self) -> Iterator[sqlite3.Connection]:
         """Hold one transaction: all that is written in it is stored, or nothing."""
-        with self._connected() as conn, writing(conn):
-            yield conn
+        try:
+            with self._connected() as conn, writing(conn):
+                yield conn
+        except BaseException:
+            self._known_devices = None  # what was added to them may not be there
+            raise
 
     def _migrate(self) -> None:
         bring_up_to_date(self._db, self.path)

@@ -20,7 +20,7 @@ select 'out' as direction, contact, text, created_at as at, status,
        cast(case when device not glob '*[^0-9]*' then device end as integer) as device,
        cast(null as text) as channel, phone, id
   from outbox
- where status in ('queued', 'held', 'sending', 'unknown', 'accepted', 'cancelling')
+ where +status in ('queued', 'held', 'sending', 'unknown', 'accepted', 'cancelling')
    and not exists (select 1 from sent where sent.id = outbox.sent_id)
 """
 

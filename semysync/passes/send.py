@@ -54,12 +54,33 @@ ASKED_ABOUT = 50  #: ids in one question
 BLOCKED, LATENESS, HABITS = "sending_blocked", "greatest_lateness_s", "habits"
 
 
+def recover(outbox: Outbox, claims: Claims, now: datetime) -> bool:
+    """
+    See what an earlier run, or another host, has left behind; return whether the mirror is restored.
+
+    Needs the right to send, and must come before the first pull: what that brings may be the
+    messages of drafts that are still open here.
+    """
+    if lost := outbox.lose_what_was_sending(now):
+        log.warning("drafts.unknown", drafts=lost, cause="the daemon was ended while sending")
+    if claims.agree_with(int(outbox.setting(CLAIMS) or 0)):
+        return False
+    log.warning(
+        "mirror.restored",
+        drafts=outbox.doubt_open_drafts(),
+        meaning="this mirror was restored or moved; nothing is sent before a complete pull, and "
+        "open drafts are searched for in the account first",
+    )
+    return True
+
+
 class Sender:
     """
     The sending side of one account, for one thread; `looked` may be called from another.
 
     `ahead_s` tells by how much our clock is ahead of the service's, `hasten` asks for a look at the
-    account soon. `clock` never jumps, `now` is the time of day.
+    account soon. `clock` never jumps, `now` is the time of day. What was tried before this run
+    counts as ended when it began, or at `since`.
     """
 
     def __init__(
@@ -74,6 +95,7 @@ class Sender:
         hasten: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        since: float | None = None,
     ) -> None:
         self._outbox = outbox
         self._claims = claims
@@ -98,24 +120,14 @@ class Sender:
         # complete look has missed it.
         self._named: dict[int, tuple[str, str, float, bool]] = {}
         self._doubtful: dict[int, list[int]] = {}
-        self._began = clock()
+        self._began = clock() if since is None else since
         self._swept = float("-inf")
+        self.taken = 0  #: drafts that the service took
         self.restored = False  #: nothing is sent before a complete look
 
     def start(self) -> None:
         """See what an earlier run has left behind, before anything is sent."""
-        lost = self._outbox.lose_what_was_sending(self._now())
-        if lost:
-            log.warning("drafts.unknown", drafts=lost, cause="the daemon was ended while sending")
-        if not self._claims.agree_with(int(self._outbox.setting(CLAIMS) or 0)):
-            self.restored = True
-            doubted = self._outbox.doubt_open_drafts()
-            log.warning(
-                "mirror.restored",
-                drafts=doubted,
-                meaning="this mirror was restored or moved; nothing is sent before a complete pull, "
-                "and open drafts are searched for in the account first",
-            )
+        self.restored = recover(self._outbox, self._claims, self._now())
         self._say_blocked(None)
         if self.wants_looks():
             self._hasten()
@@ -422,6 +434,7 @@ class Sender:
         if lost or any(isinstance(result, NotTaken) for result in stored):
             self._hasten()
         if taken := sum(isinstance(result, Taken) for result in stored):
+            self.taken += taken
             log.info("drafts.accepted", drafts=taken)
 
     def _say_blocked(self, why: str | None) -> None:

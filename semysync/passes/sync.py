@@ -172,7 +172,8 @@ class Sync:
         """
         came_through = []
         unread, hopeless = {False: 0, True: 0}, False
-        self._learn_newest(box, asked)
+        if box is Box.SENT:
+            self._learn_newest(box, asked)
         # Those whose history is still being loaded first: a pass that is cut off again and again
         # must come to them. Nor must those that have it wait for them.
         loaded = {number: self._is_loaded(box, number) for number in asked}

@@ -8,20 +8,32 @@ from any thread. Time is the injected clock's; the phones catch up with it at ea
 
 import heapq
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import datetime
 from threading import RLock
-from typing import Any, NamedTuple
+from typing import Any, Literal
 
-from semysync.sandbox.clocks import DAY, Clock, WallClock, instant, real_clock
+from semysync.sandbox.clocks import DAY, SECOND, Clock, WallClock, instant, real_clock
 from semysync.sandbox.devices import Device, canonical_device, seeded_devices
 from semysync.sandbox.filters import id_list, read_filters
 from semysync.sandbox.history import Station, mixed
-from semysync.sandbox.phones import Arrival, Reply, arrivals, progress, reply_to
+from semysync.sandbox.phones import Arrival, Reply, arrivals, reply_to, ussd_reply
 from semysync.sandbox.refusals import RefusalError
 from semysync.sandbox.rows import BOXES, Box, Clocks, Row, canonical
 from semysync.sandbox.selection import Selection, Wanted
+from semysync.sandbox.sending import (
+    Ledger,
+    Made,
+    Parcel,
+    check_parcel,
+    effect,
+    is_ussd,
+    stored_phone,
+    stored_text,
+)
 from semysync.sandbox.shelf import Shelf, seeded_shelves
 from semysync.sandbox.switches import Switches, zone_of
+from semysync.sandbox.underway import Underway
 
 _FIELDS_OF_DEVICE = {
     "is_arhive": "archived",
@@ -29,14 +41,6 @@ _FIELDS_OF_DEVICE = {
     "is_work": "in_use",
     "power": "power",
 }
-
-
-class Parcel(NamedTuple):
-    """A message to send, with its device as the caller named it: an id, several, or `active`."""
-
-    device: str
-    phone: str
-    text: str
 
 
 class Account:
@@ -67,11 +71,13 @@ class Account:
             overlapping=switches is not None and switches.id_spaces == "overlapping",
         )
         self._phone_clocks: dict[int, WallClock] = {}
-        self._open: dict[int, Row] = {}
+        self._underway = Underway()
         self._replies: list[Reply] = []
         self._arrived = self._start
         self._turn = 0
         self._shown_late = 0
+        self._lists = 0
+        self.ledger = Ledger()
         self.plan: dict[str, Any] = {
             "id_user": 24,
             "is_pay": 1,
@@ -80,6 +86,7 @@ class Account:
             "messages_premium": 1730,
         }
         self._switch(switches or Switches())
+        self._fill_balance()
 
     # What tests do to it
 
@@ -139,7 +146,33 @@ class Account:
         """Show a hidden row: its id is now lower than some that have been seen."""
         with self._lock:
             row = self._take(box, id_)
-            row.hidden, row.visible_from = False, 0
+            row.hidden, row.visible_from, row.visible_after_lists = False, 0, 0
+
+    def reveal_all(self) -> list[int]:
+        """Show every sent row that is still hidden; returns their ids."""
+        with self._lock:
+            now = self.advance()
+            hidden = [
+                row.id for row in self._shelves["sent"].live() if not self._is_shown(row, now)
+            ]
+            for id_ in hidden:
+                self.reveal("sent", id_)
+            return hidden
+
+    def effects(self) -> list[dict[str, Any]]:
+        """
+        Every message that a send request really made, shown or not, in the order of their making.
+
+        Fields are those of `Made`, `shown` (by the lists), `kept` (not deleted since), and what the
+        row holds: `stored_phone`, `stored_text`, `stored_device_id`.
+        """
+        with self._lock:
+            now = self.advance()
+            found = [(made, self._shelves["sent"].find(made.id)) for made in self.ledger.made]
+            return [
+                effect(made, row, shown=row is not None and self._is_shown(row, now))
+                for made, row in found
+            ]
 
     def change(self, box: Box, id_: int, **raw_fields: Any) -> None:
         """
@@ -151,13 +184,18 @@ class Account:
         with self._lock:
             self._take(box, id_).override(raw_fields)
 
+    def forget_effects(self) -> None:
+        """Let `effects` and the counts of requests begin anew; the messages stay."""
+        with self._lock:
+            self.ledger.forget()
+
     def remove(self, box: Box, ids: Iterable[int]) -> list[int]:
         """Rows vanish (panel, another client, retention); returns the ids that were there."""
         with self._lock:
             removed = self._shelf(box).remove(ids)
             if box == "sent":
                 for id_ in removed:
-                    self._open.pop(id_, None)
+                    self._underway.discard(id_)
             return removed
 
     def reuse_ids(self, box: Box, ids: Iterable[int]) -> None:
@@ -203,6 +241,7 @@ class Account:
         """The device is gone from devices.php; its messages stay."""
         with self._lock:
             del self.devices[self._device(id_).id]
+            self._reschedule()
 
     def archive_device(self, id_: int) -> None:
         """The device is archived in the panel: listed, but it fetches nothing more."""
@@ -224,6 +263,7 @@ class Account:
                 device.seen = None
             else:
                 device.seen = now if device.seen is None else device.seen
+            self._reschedule()
 
     def phone_clock(self, device_id: int, zone: str, skew_s: float = 0) -> None:
         """Give one phone a clock of its own, in place of phone_zone and phone_skew_s."""
@@ -239,9 +279,12 @@ class Account:
             if switches.id_spaces != before.id_spaces:
                 raise ValueError("id_spaces is fixed when the stand-in starts")
             self._switch(switches)
+            if switches.balance != before.balance:
+                self._fill_balance()
             if switches.phone_speed != before.phone_speed:
                 for device in self.devices.values():
                     device.on_since = now
+                self._reschedule()
             if switches.arrivals_every_s != before.arrivals_every_s:
                 self._arrived = now
 
@@ -254,7 +297,7 @@ class Account:
                 "messages": {box: len(rows) for box, rows in shown.items()},
                 "top_ids": {box: rows[len(rows) - 1].id for box, rows in shown.items() if rows},
                 "devices": len(self.devices),
-                "on_their_way": len(self._open),
+                "on_their_way": len(self._underway),
             }
 
     # What the API's methods do
@@ -277,8 +320,31 @@ class Account:
             now = self.advance()
             days = self.switches.retention_days
             return self._shelf(box).select(
-                wanted, now=now, kept_from=now - days * DAY if days else None
+                wanted,
+                now=now,
+                kept_from=now - days * DAY if days else None,
+                lists=self._lists,
             )
+
+    def count_send_request(self) -> None:
+        """A call of sms or sms_more has arrived, whatever becomes of it."""
+        with self._lock:
+            self.ledger.requests += 1
+
+    def listed(self, box: Box, wanted: Wanted) -> Selection:
+        """What a list method answers with; those of the sent box are counted."""
+        with self._lock:
+            selection = self.select(box, wanted)
+            self._lists += box == "sent"
+            return selection
+
+    def plan_shown(self) -> dict[str, Any]:
+        """The plan, as user.php prints it."""
+        with self._lock:
+            if self.switches.plan == "in_force":
+                return dict(self.plan)
+            ended = self.clocks.server.seconds(self._start - DAY)
+            return {**self.plan, "is_pay": 0, "date_end_premium": ended}
 
     def device_rows(self) -> list[dict[str, Any]]:
         """The devices in canonical form, by id."""
@@ -289,17 +355,33 @@ class Account:
                 for _, device in sorted(self.devices.items())
             ]
 
-    def send(self, parcels: Sequence[Parcel]) -> list[Row]:
-        """Take messages for sending, all or none: one row and one device for each."""
+    def send(
+        self, parcels: Sequence[Parcel | RefusalError], *, method: Literal["sms", "sms_more"]
+    ) -> list[Made | RefusalError]:
+        """
+        Take messages for sending: each becomes one row of one device, or stands as its refusal.
+
+        What a single text, or what the switches let refuse a whole batch, is raised.
+        """
         with self._lock:
             now = self.advance()
-            chosen = [self._pick(parcel.device) for parcel in parcels]
-            if isinstance(self.plan["messages_premium"], int):
-                self.plan["messages_premium"] -= len(parcels)
-            return [
-                self._add(self._new_sent(phone, text, device, now, hidden=False), {})
-                for (_, phone, text), device in zip(parcels, chosen, strict=True)
-            ]
+            self.ledger.carried_out += 1
+            if self.switches.plan == "ended":
+                raise RefusalError("plan")
+            looked_at = self._looked_at(parcels)
+            manner = self.switches.batch_bad_item if method == "sms_more" else "none_taken"
+            refusals = [one for one in looked_at if isinstance(one, RefusalError)]
+            if refusals and manner == "none_taken":
+                raise refusals[0]
+            outcome: list[Made | RefusalError] = []
+            for one in looked_at:
+                if not isinstance(one, RefusalError):
+                    outcome.append(self._make(*one, method, now))
+                elif manner == "before_taken":
+                    raise one
+                else:
+                    outcome.append(one)
+            return outcome
 
     def cancel(self, *, id_: int | None = None, device_id: int | None = None) -> int:
         """Cancel what still waits, of one message or of a device; returns how many it was."""
@@ -307,14 +389,20 @@ class Account:
             now = self.advance()
             waiting = [
                 row
-                for row in self._open.values()
+                for row in self._underway
                 if row.fetched is None
                 and (id_ is None or row.id == id_)
                 and (device_id is None or row.device_id == device_id)
             ]
+            if self.switches.cancel_comes == "too_late":
+                for row in waiting:
+                    row.fetched = now
+                    self._fetched(row)
+                self._reschedule()
+                return 0
             for row in waiting:
                 row.cancelled = now
-                del self._open[row.id]
+                self._underway.discard(row.id)
             return len(waiting)
 
     def advance(self) -> int:
@@ -326,10 +414,8 @@ class Account:
                 self._arrived = arrival.at
                 self._arrive(arrival)
             speed = self.switches.phone_speed
-            for row in list(self._open.values()) if speed else ():
-                if progress(row, self.devices.get(row.device_id), speed=speed, now=now):
-                    del self._open[row.id]
-                    self._expect_reply(row, speed)
+            for row in self._underway.settle(self.devices, speed, now, fetched=self._fetched):
+                self._expect_reply(row, speed)
             while self._replies and self._replies[0].at <= now:
                 self._take_reply(heapq.heappop(self._replies))
             return now
@@ -346,6 +432,9 @@ class Account:
             WallClock(zone_of(switches.phone_zone), switches.phone_skew_s),
             dict(self._phone_clocks),
         )
+
+    def _reschedule(self) -> None:
+        self._underway.reschedule(self.devices, self.switches.phone_speed)
 
     def _shelf(self, box: Box) -> Shelf:
         if box not in BOXES:
@@ -371,19 +460,119 @@ class Account:
         everyone = self.devices.values()
         return next((device for device in everyone if device.is_ready), next(iter(everyone)))
 
+    def _looked_at(
+        self, parcels: Sequence[Parcel | RefusalError]
+    ) -> list[tuple[Parcel, Device] | RefusalError]:
+        """Each text with its device, or with what speaks against it; nothing is made yet."""
+        looked_at: list[tuple[Parcel, Device] | RefusalError] = []
+        my_ids: set[str] = set()
+        good = 0
+        for parcel in parcels:
+            try:
+                if isinstance(parcel, RefusalError):
+                    raise parcel
+                self._check_state(parcel, my_ids, good)
+                looked_at.append((parcel, self._pick(parcel.device)))
+                good += 1
+                if parcel.my_id is not None:
+                    my_ids.add(parcel.my_id)
+            except RefusalError as refusal:
+                looked_at.append(refusal)
+        return looked_at
+
+    def _check_state(self, parcel: Parcel, my_ids: AbstractSet[str], good: int) -> None:
+        """Refuse a text, after `good` others of the same request with `my_ids`."""
+        check_parcel(parcel, self.switches)
+        if (
+            self.switches.my_id_repeated == "refused"
+            and parcel.my_id is not None
+            and (parcel.my_id in my_ids or self.ledger.first_of(parcel.my_id))
+        ):
+            raise RefusalError("my_id")
+        if self.switches.balance >= 0 and self.plan["messages_premium"] <= good:
+            raise RefusalError("balance")
+
+    def _make(
+        self, parcel: Parcel, device: Device, method: Literal["sms", "sms_more"], now: int
+    ) -> Made:
+        """Take one message, in the form and the place that the switches give it."""
+        switches = self.switches
+        first = self.ledger.first_of(parcel.my_id)
+        if first is not None and switches.my_id_repeated == "first_id":
+            return first
+        if isinstance(self.plan["messages_premium"], int):
+            self.plan["messages_premium"] -= 1
+        phone = stored_phone(parcel.phone, switches.phone_stored)
+        text = stored_text(parcel, switches)
+        holder = self._other_device(device) if switches.moved == "at_once" else device
+        row = self._new_sent(phone, text, holder, now, hidden=switches.sent_visible == "never")
+        row.is_ussd = is_ussd(parcel.text, switches)
+        if switches.sent_visible == "after_lists":
+            row.visible_after_lists = self._lists + switches.sent_visible_lists
+        self._add(row, {})
+        if switches.sent_visible == "after_s":
+            row.visible_from = now + int(switches.visible_after_s * SECOND)
+        made = Made(
+            self.ledger.carried_out,
+            method,
+            row.id,
+            parcel.my_id,
+            parcel.phone,
+            parcel.text,
+            parcel.device,
+            device.id,
+            now,
+        )
+        self.ledger.add(made)
+        return made
+
     def _pick(self, text: str) -> Device:
         """The device for a text to send: ids joined by commas, or `active`, each in turn."""
-        if text.strip() == "active":
+        switches, text = self.switches, text.strip()
+        if switches.send_several == "refused" and (text == "active" or "," in text):
+            raise RefusalError("device")
+        if text == "active":
             ready = [device for device in self.devices.values() if device.is_ready]
             if not ready:
                 raise RefusalError("no_active_device")
         else:
             named = (self.devices.get(id_) for id_ in id_list(text))
-            ready = [device for device in named if device is not None and not device.archived]
+            ready = [
+                device
+                for device in named
+                if device is not None
+                and (switches.device_archived == "waits" or not device.archived)
+            ]
             if not ready:
                 raise RefusalError("device")
+            if switches.device_off == "refused":
+                ready = [device for device in ready if device.power]
+            if not ready:
+                raise RefusalError("offline")
         self._turn += 1
         return ready[(self._turn - 1) % len(ready)]
+
+    def _other_device(self, device: Device) -> Device:
+        """The next device of the same type that is ready, or of any type; else the same."""
+        ready = [other for _, other in sorted(self.devices.items()) if other.is_ready]
+        others = [other for other in ready if other.id > device.id] + ready
+        alike = (other for other in others if other.type == device.type and other is not device)
+        any_other = (other for other in others if other is not device)
+        return next(alike, next(any_other, device))
+
+    def _fetched(self, row: Row) -> None:
+        """A phone has fetched the message: under some switch, it was another one than asked for."""
+        device = self.devices.get(row.device_id)
+        if self.switches.moved == "on_fetch" and device is not None and not row.is_out:
+            other = self._other_device(device)
+            row.device_id, row.type = other.id, other.type
+
+    def _fill_balance(self) -> None:
+        if self.switches.balance >= 0:
+            self.plan["messages_premium"] = self.switches.balance
+
+    def _is_shown(self, row: Row, now: int) -> bool:
+        return not row.hidden and row.visible_from <= now and row.visible_after_lists <= self._lists
 
     def _new_sent(self, phone: str, text: str, device: Device, made: int, *, hidden: bool) -> Row:
         id_ = self._shelves["sent"].new_id()
@@ -398,11 +587,17 @@ class Account:
         row.override(raw)
         self._shelves[row.box].add(row)
         if row.box == "sent":
-            self._open[row.id] = row
+            device = self.devices.get(row.device_id)
+            self._underway.add(row, device, self.switches.phone_speed)
         return row
 
     def _expect_reply(self, row: Row, speed: float) -> None:
-        if self.switches.answers == "on" and (reply := reply_to(row, speed)):
+        if row.is_ussd:
+            named = self.switches.ussd == "named"
+            reply = ussd_reply(row, speed, named=named)
+            if reply and self.switches.ussd != "silent":
+                heapq.heappush(self._replies, reply)
+        elif self.switches.answers == "on" and (reply := reply_to(row, speed)):
             heapq.heappush(self._replies, reply)
 
     def _take_reply(self, reply: Reply) -> None:

@@ -7,9 +7,16 @@ The admin interface: play with a running stand-in over HTTP, without a token.
     POST   /admin/switches          {"cap": 100, "order": "desc"}
     GET    /admin/requests          the calls received, without their tokens
     DELETE /admin/requests          forget them
+    GET    /admin/faults            the faults ordered for coming calls
+    POST   /admin/faults            {"fault", "when"?, "method"?, "nth"?, "times"?, "retry_after"?, ...}
+    DELETE /admin/faults            forget them
+    POST   /admin/refuse            {"for_s"}: no connection is taken for so many seconds
     POST   /admin/receive           {"phone", "text", "device_id"?, "at"?, "hidden"?, "fields"?}
     POST   /admin/sent              the same, and "is_out"?
     POST   /admin/reveal            {"box", "id"}
+    POST   /admin/reveal/all        every sent message that is hidden
+    GET    /admin/effects           what send requests really made, shown or not; and their number
+    DELETE /admin/effects           forget it
     POST   /admin/remove            {"box", "ids"}
     POST   /admin/change            {"box", "id", "fields"}
     POST   /admin/reuse             {"box", "ids"}
@@ -25,7 +32,7 @@ and {"error": a sentence}.
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 
@@ -82,6 +89,10 @@ class _DeviceChange(msgspec.Struct, forbid_unknown_fields=True):
     fields: dict[str, Any]
 
 
+class _Refuse(msgspec.Struct, forbid_unknown_fields=True):
+    for_s: Annotated[float, msgspec.Meta(gt=0)]
+
+
 class _OneDevice(msgspec.Struct, forbid_unknown_fields=True):
     id: int
 
@@ -123,6 +134,26 @@ def _forget_requests(sandbox: "Sandbox", _body: bytes) -> Any:
     return {}
 
 
+def _faults(sandbox: "Sandbox", _body: bytes) -> Any:
+    return sandbox.orders
+
+
+def _order_fault(sandbox: "Sandbox", body: bytes) -> Any:
+    fields = msgspec.json.decode(body, type=dict[str, Any])
+    sandbox.order_fault(fields.pop("fault", None), **fields)
+    return _faults(sandbox, body)
+
+
+def _forget_faults(sandbox: "Sandbox", _body: bytes) -> Any:
+    sandbox.forget_orders()
+    return {}
+
+
+def _refuse(sandbox: "Sandbox", body: bytes) -> Any:
+    sandbox.refuse(msgspec.json.decode(body, type=_Refuse).for_s)
+    return {}
+
+
 def _receive(sandbox: "Sandbox", body: bytes) -> Any:
     text = msgspec.json.decode(body, type=_Text)
     id_ = sandbox.account.receive(
@@ -148,6 +179,24 @@ def _sent(sandbox: "Sandbox", body: bytes) -> Any:
 def _reveal(sandbox: "Sandbox", body: bytes) -> Any:
     one = msgspec.json.decode(body, type=_One)
     sandbox.account.reveal(one.box, one.id)
+    return {}
+
+
+def _reveal_all(sandbox: "Sandbox", _body: bytes) -> Any:
+    return {"revealed": sandbox.account.reveal_all()}
+
+
+def _effects(sandbox: "Sandbox", _body: bytes) -> Any:
+    ledger = sandbox.account.ledger
+    return {
+        "requests": ledger.requests,
+        "carried_out": ledger.carried_out,
+        "messages": sandbox.account.effects(),
+    }
+
+
+def _forget_effects(sandbox: "Sandbox", _body: bytes) -> Any:
+    sandbox.account.forget_effects()
     return {}
 
 
@@ -208,9 +257,16 @@ _ACTIONS: dict[tuple[str, str], Callable[["Sandbox", bytes], Any]] = {
     ("POST", "switches"): _set_switches,
     ("GET", "requests"): _requests,
     ("DELETE", "requests"): _forget_requests,
+    ("GET", "faults"): _faults,
+    ("POST", "faults"): _order_fault,
+    ("DELETE", "faults"): _forget_faults,
+    ("POST", "refuse"): _refuse,
     ("POST", "receive"): _receive,
     ("POST", "sent"): _sent,
     ("POST", "reveal"): _reveal,
+    ("POST", "reveal/all"): _reveal_all,
+    ("GET", "effects"): _effects,
+    ("DELETE", "effects"): _forget_effects,
     ("POST", "remove"): _remove,
     ("POST", "reuse"): _reuse,
     ("POST", "change"): _change,

@@ -43,6 +43,12 @@ class Device:
         """Whether `active` may choose it."""
         return self.power and self.in_use and not self.archived
 
+    @property
+    def can_dial(self) -> bool:
+        """Whether it carries out USSD codes: a phone line, on Android 8 or later (likely)."""
+        version = self.android_version.partition(".")[0]
+        return self.type == 0 and version.isdecimal() and int(version) >= 8
+
 
 def seeded_devices(count: int, start: int) -> list[Device]:
     """The devices an account begins with: every third is WhatsApp, every fifth is archived."""

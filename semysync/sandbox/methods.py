@@ -5,15 +5,17 @@ The nine methods: parameters in, an answer out.
 (section 3.10); where those are silent the switches decide. HTTP is none of this module's business.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from semysync.sandbox import wire
-from semysync.sandbox.account import Account, Parcel
+from semysync.sandbox.account import Account
 from semysync.sandbox.filters import FILTERS, id_list, whole_number
 from semysync.sandbox.refusals import RefusalError
 from semysync.sandbox.rows import Box
+from semysync.sandbox.sending import Made, Parcel, in_answer_order, stored_phone, stored_text
 
 _ZERO_IS_INT = ("user", "devices")
 _ZERO_IS_SWITCHED = ("outbox_sms", "inbox_sms", "del_outbox_sms", "del_inbox_sms")
@@ -45,7 +47,8 @@ def answer(account: Account, method: str, params: Mapping[str, Any]) -> Answer:
         _check_parameters(account, method, params)
         return _METHODS[method](account, params)
     except RefusalError as refusal:
-        return refused(account, method, refusal)
+        code, status = account.switches.refusal_code, account.switches.refusal_status
+        return refused(account, method, RefusalError(refusal.reason, code=code, status=status))
 
 
 def refused(account: Account, method: str, refusal: RefusalError) -> Answer:
@@ -75,7 +78,7 @@ def _check_parameters(account: Account, method: str, params: Mapping[str, Any]) 
 
 
 def _user(account: Account, _params: Mapping[str, Any]) -> Answer:
-    fields = {"code": 0, **wire.bent(account.plan, account.switches)}
+    fields = {"code": 0, **wire.bent(account.plan_shown(), account.switches)}
     return Answer(iter([wire.object_text(fields)]))
 
 
@@ -94,42 +97,91 @@ def _devices(account: Account, params: Mapping[str, Any]) -> Answer:
 
 
 def _sms(account: Account, params: Mapping[str, Any]) -> Answer:
-    row = account.send([_parcel(params)])[0]
-    switches = account.switches
-    fields = {
-        "code": "0",
-        "id": wire.number_of(row.id, switches),
-        "id_device": wire.number_of(row.device_id, switches),
-    }
+    made = account.send([_parcel(params)], method="sms")[0]
+    if isinstance(made, RefusalError):
+        raise made
+    fields = {"code": "0", **_answered(made, account, with_device=("sms", "both"))}
     return Answer(iter([wire.object_text(fields)]))
 
 
 def _sms_more(account: Account, params: Mapping[str, Any]) -> Answer:
-    """Every item is taken, in order, or none: one bad item refuses the batch."""
+    """Items are taken in order; what one bad item does to the others is a switch."""
+    items, switches = _items(params), account.switches
+    if switches.batch_limit and len(items) > switches.batch_limit:
+        if switches.batch_over == "refused":
+            raise RefusalError("batch_size")
+        items = items[: switches.batch_limit]
+    outcome = account.send([_parcel_or_refusal(item) for item in items], method="sms_more")
+    answers = [
+        _reference(item, switches.my_id)
+        | (
+            {"error": one.text(switches.error_language)}
+            if isinstance(one, RefusalError)
+            else _answered(one, account, with_device=("both",))
+        )
+        for item, one in zip(items, outcome, strict=True)
+        if switches.batch_bad_item == "error" or not isinstance(one, RefusalError)
+    ]
+    named = in_answer_order(answers, switches.batch_order)
+    return Answer(iter([wire.object_text({"code": "0", "data": named})]), len(named))
+
+
+def _items(params: Mapping[str, Any]) -> list[dict[str, Any]]:
     items = params.get("data")
     if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
         raise RefusalError("batch")
-    rows = account.send([_parcel(item) for item in items])
-    taken = [
-        {name: item[name] for name in ("my_id",) if name in item}
-        | {"id": wire.number_of(row.id, account.switches)}
-        for item, row in zip(items, rows, strict=True)
-    ]
-    return Answer(iter([wire.object_text({"code": "0", "data": taken})]), len(taken))
+    return items
+
+
+def _reference(item: Mapping[str, Any], form: str) -> dict[str, Any]:
+    return {"my_id": item["my_id"]} if form == "echoed" and "my_id" in item else {}
+
+
+def _answered(made: Made, account: Account, *, with_device: Collection[str]) -> dict[str, Any]:
+    """What a send method says of a message that it took."""
+    switches = account.switches
+    fields = {"id": wire.number_of(made.id, switches)}
+    if switches.answer_device in with_device:
+        fields["id_device"] = wire.number_of(made.device_id, switches)
+    return fields
+
+
+def send_elsewhere(account: Account, method: str, params: Mapping[str, Any]) -> None:
+    """Let another client send to each number of a send request, as `other_client` says."""
+    switches = account.switches
+    for item in [params] if method == "sms" else _items(params):
+        with suppress(RefusalError):
+            parcel = _parcel(item)
+            text = stored_text(parcel, switches) if parcel.text else ""
+            account.sent_elsewhere(
+                stored_phone(parcel.phone, switches.phone_stored),
+                text if switches.other_client == "same_text" else "Sent by another client",
+            )
 
 
 def _parcel(params: Mapping[str, Any]) -> Parcel:
-    """One message to send, looked at in the order in which a form would be."""
+    """One message to send; whether it can be is for the account to say, but a device it needs."""
     device, phone, text = (_text(params.get(name)) for name in ("device", "phone", "msg"))
     if not device.strip():
         raise RefusalError("device")
-    if not phone.strip():
-        raise RefusalError("phone")
-    if not text:
-        raise RefusalError("text")
-    if _text(params.get("add_plus")).strip() == "1" and not phone.startswith("+"):
+    if _text(params.get("add_plus")).strip() == "1" and phone.strip() and phone[0] != "+":
         phone = f"+{phone}"
-    return Parcel(device, phone, text)
+    my_id = params.get("my_id")
+    return Parcel(
+        device,
+        phone,
+        text,
+        None if my_id is None else str(my_id),
+        _text(params.get("name")),
+        _text(params.get("surname")),
+    )
+
+
+def _parcel_or_refusal(params: Mapping[str, Any]) -> Parcel | RefusalError:
+    try:
+        return _parcel(params)
+    except RefusalError as refusal:
+        return refusal
 
 
 def _listing(box: Box) -> Callable[[Account, Mapping[str, Any]], Answer]:
@@ -137,7 +189,7 @@ def _listing(box: Box) -> Callable[[Account, Mapping[str, Any]], Answer]:
 
     def listed(account: Account, params: Mapping[str, Any]) -> Answer:
         switches = account.switches
-        rows = wire.Ordered(account.select(box, account.wanted(box, params)), switches)
+        rows = wire.Ordered(account.listed(box, account.wanted(box, params)), switches)
         texts = map(wire.row_writer(switches, account.clocks), rows)
         head = code_field(account, method, 0)
         return Answer(wire.envelope(head, len(rows), texts, switches), len(rows))
@@ -162,19 +214,24 @@ def _deleting(box: Box) -> Callable[[Account, Mapping[str, Any]], Answer]:
 
 def _cancel(account: Account, params: Mapping[str, Any]) -> Answer:
     """
-    Cancel what still waits of the message or the device named; too late is a silent success.
+    Cancel what still waits of the message or the device named.
 
     One client sends device with id_sms=1 to mean all of the device, so an id_sms of 1 beside a
     device does not narrow. Which of these the service does is unknown.
     """
+    switches = account.switches
     device, message = (_text(params.get(name)).strip() for name in ("device", "id_sms"))
-    if not device and not message:
+    if switches.cancel_id == "ignored":
+        message = ""
+    if not device and (not message or switches.cancel_id == "needs_device"):
         raise RefusalError("nothing_named")
     device_id = whole_number(device) if device else None
     if device_id is not None and device_id not in account.devices:
         raise RefusalError("device")
     id_ = whole_number(message) if message and not (device and message == "1") else None
-    account.cancel(id_=id_, device_id=device_id)
+    cancelled = account.cancel(id_=id_, device_id=device_id)
+    if id_ is not None and not cancelled and switches.cancel_late == "error":
+        raise RefusalError("too_late")
     return Answer(iter([wire.object_text({"code": "0"})]))
 
 

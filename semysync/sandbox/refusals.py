@@ -16,6 +16,14 @@ _TEXTS = {
     "parameter": ("Unknown parameter", "Неизвестный параметр"),
     "nothing_named": ("device or id_sms is required", "Укажите device или id_sms"),
     "batch": ("Field data is not a list", "Поле data не является списком"),
+    "batch_size": ("Too many messages", "Слишком много сообщений"),
+    "my_id": ("Repeated my_id", "Повторный my_id"),
+    "text_long": ("Message is too long", "Слишком длинное сообщение"),
+    "offline": ("Device is switched off", "Устройство выключено"),
+    "plan": ("Your plan has ended", "Тариф не оплачен"),
+    "balance": ("No messages left", "Сообщения закончились"),
+    "too_late": ("Message is already sent", "Сообщение уже отправлено"),
+    "unclear": ("Error", "Ошибка"),
     "internal": ("Internal error", "Внутренняя ошибка"),
 }
 

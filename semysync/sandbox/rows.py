@@ -44,6 +44,8 @@ class Row:
     delivery_failed: int | None = None
     hidden: bool = False
     visible_from: int = 0
+    visible_after_lists: int = 0  #: of the account's whole life
+    is_ussd: bool = False
     raw: dict[str, Any] | None = None  #: fields that tests have overridden
 
     @property

@@ -7,26 +7,27 @@ without their tokens.
 """
 
 import hmac
+import os
 import socket
+import struct
 import sys
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import TCPServer
-from threading import Event, Lock, Thread
+from threading import Event, Lock, Thread, Timer, current_thread
 from typing import Any, Self
 from urllib.parse import urlsplit
-
-from msgspec.structs import replace
 
 from semysync.sandbox import admin, faults
 from semysync.sandbox.account import Account
 from semysync.sandbox.calls import Call, read_call
 from semysync.sandbox.clocks import Clock, real_clock
 from semysync.sandbox.history import mixed
-from semysync.sandbox.methods import Answer, answer, refused
+from semysync.sandbox.methods import Answer, answer, refused, send_elsewhere
 from semysync.sandbox.refusals import RefusalError
+from semysync.sandbox.sending import SENDING
 from semysync.sandbox.switches import METHODS, Switches, changed, checked
 from semysync.sandbox.wire import encoded
 
@@ -67,6 +68,9 @@ class Sandbox:
         self.token = token or f"{mixed(seed):016x}{mixed(seed + 1):016x}"
         self.requests: list[Call] = []  #: all calls of the API so far, the oldest first
         self.stopping = Event()
+        #: called, if set, with a call whose token was not yet looked at, and again after its effect
+        self.before_call: Callable[[Call], object] | None = None
+        self.after_call: Callable[[Call], object] | None = None
         self.account = Account(
             messages=messages,
             devices=devices,
@@ -77,7 +81,10 @@ class Sandbox:
         self._port = port
         self._server: _Server | None = None
         self._thread: Thread | None = None
+        self._timer: Timer | None = None
+        self._orders: list[faults.Order] = []
         self._lock = Lock()
+        self._listening = Lock()
 
     def __enter__(self) -> Self:
         self.start()
@@ -103,13 +110,8 @@ class Sandbox:
 
     def start(self) -> None:
         """Listen and serve, in threads of its own."""
-        if self._server is not None:
-            return
         self.stopping.clear()
-        self._server = _Server(("127.0.0.1", self._port), self)
-        self._port = self._server.server_address[1]
-        self._thread = Thread(target=self._server.serve_forever, daemon=True)
-        self._thread.start()
+        self.accept()
 
     def wait(self) -> None:
         """Block until somebody calls `stop`."""
@@ -118,14 +120,42 @@ class Sandbox:
     def stop(self) -> None:
         """Stop listening and break off every connection."""
         self.stopping.set()
-        if self._server is None or self._thread is None:
-            return
-        self._server.wake()
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
-        self._server.break_connections()
-        self._server = self._thread = None
+        server = self._close_listener()
+        if server is not None:
+            server.break_connections(and_wait=True)
+
+    def refuse(self, for_s: float = 0) -> None:
+        """
+        Close the listener and every connection, so that whoever comes is refused.
+
+        Until `accept`, or for so many seconds of real time if they are not 0.
+        """
+        server = self._close_listener()
+        if server is not None:
+            server.break_connections(and_wait=False)
+        if for_s:
+            self._timer = Timer(for_s, self.accept)
+            self._timer.daemon = True
+            self._timer.start()
+
+    def accept(self) -> None:
+        """Listen again, on the same port."""
+        with self._listening:
+            if self._server is not None or self.stopping.is_set():
+                return
+            self._server = _Server(("127.0.0.1", self._port), self)
+            self._port = self._server.server_address[1]
+            self._thread = Thread(target=self._server.serve_forever, daemon=True)
+            self._thread.start()
+
+    @contextmanager
+    def refusing(self) -> Iterator[None]:
+        """Refuse every connection while the block runs."""
+        self.refuse()
+        try:
+            yield
+        finally:
+            self.accept()
 
     def set(self, **values: Any) -> None:
         """Change switches; a ValueError says which name or value is wrong, and changes nothing."""
@@ -139,15 +169,57 @@ class Sandbox:
             if len(self.requests) > _MOST_KEPT_CALLS:
                 del self.requests[: _MOST_KEPT_CALLS // 2]
 
-    def take_fault(self, method: str) -> Switches:
-        """The switches for one call, `fault` among them; a fault with a number is used up by one."""
+    def order_fault(self, fault: str, **fields: Any) -> None:
+        """
+        Let one call, or some, meet a fault: `order_fault("drop", when="after", method="sms")`.
+
+        `when` is before (the default) or after the effect, `method` one or several by comma, `nth`
+        the first call that meets it (1 is the next one), `times` how many do (0 is all);
+        `retry_after`, `status`, `down_s` as the switches say. Orders go before the switches.
+        A call counts for every order, but meets only the oldest that is due; the others wait.
+        """
+        order = faults.ordered({"fault": fault, **fields})
         with self._lock:
+            self._orders.append(order)
+
+    @property
+    def orders(self) -> list[faults.Order]:
+        """The orders that calls may still meet, the oldest first."""
+        with self._lock:
+            return list(self._orders)
+
+    def forget_orders(self) -> None:
+        """No order stands any longer; the switches stay."""
+        with self._lock:
+            self._orders.clear()
+
+    def take_mishap(self, method: str) -> faults.Mishap:
+        """What goes wrong with one call; a fault with a number is used up by one."""
+        with self._lock:
+            if met := faults.first_met(self._orders, method):
+                self._orders = [order for order in self._orders if not order.is_done]
+                return faults.mishap_of_order(met)
             switches = self.account.switches
-            if not faults.meets_fault(switches, method):
-                return replace(switches, fault="none")
-            if rest := faults.after_one(switches):
+            mishap = faults.mishap_of_switches(switches, method)
+            if mishap is not faults.FINE and (rest := faults.after_one(switches)):
                 self.account.use(changed(switches, rest))
-            return switches
+            return mishap
+
+    def _close_listener(self) -> "_Server | None":
+        """Listen no more; the server that did, for the sake of its connections."""
+        with self._listening:
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+            server, thread = self._server, self._thread
+            self._server = self._thread = None
+            if server is None or thread is None:
+                return None
+            server.wake()
+            server.shutdown()
+            thread.join()
+            server.server_close()
+            return server
 
 
 class _Server(ThreadingHTTPServer):
@@ -191,13 +263,18 @@ class _Server(ThreadingHTTPServer):
         with suppress(OSError):
             self.socket.shutdown(socket.SHUT_RDWR)
 
-    def break_connections(self) -> None:
+    def break_connections(self, *, and_wait: bool) -> None:
+        """End every connection but the one that this thread serves."""
         with self._connections_lock:
-            connections = dict(self._connections)
-        for connection in connections:
+            others = {
+                connection: thread
+                for connection, thread in self._connections.items()
+                if thread is not current_thread()
+            }
+        for connection in others:
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
-        for thread in connections.values():
+        for thread in others.values() if and_wait else ():
             thread.join(timeout=5)
 
 
@@ -255,36 +332,58 @@ class _Handler(BaseHTTPRequestHandler):
             at=sandbox.clock(),
         )
         sandbox.record(call)
+        if method in SENDING:
+            sandbox.account.count_send_request()
         if method is None:
             self._send_page(faults.not_found())
             return
-        switches = sandbox.take_fault(method)
-        if switches.fault in {"hang", "drop"}:
-            self._keep_silent(until_the_end=switches.fault == "hang")
+        mishap = sandbox.take_mishap(method)
+        if sandbox.before_call:
+            sandbox.before_call(call)
+        answered = self._answer(method, call, token) if mishap.carried_out else None
+        if method in SENDING and sandbox.switches.other_client != "none":
+            with suppress(RefusalError):
+                send_elsewhere(sandbox.account, method, call.params)
+        if sandbox.after_call:
+            sandbox.after_call(call)
+        if mishap.fault in faults.SILENT:
+            self._say_nothing(mishap)
             return
-        page = faults.page_for(switches, method)
-        answered = None if page else self._answer(method, call, token, switches)
-        if switches.delay_s:
-            sandbox.stopping.wait(switches.delay_s)
-        if page:
+        if answered is None or mishap.fault == "api_error":
+            refusal = RefusalError("internal", status=mishap.status)
+            answered = refused(sandbox.account, method, refusal)
+        if sandbox.switches.delay_s:
+            sandbox.stopping.wait(sandbox.switches.delay_s)
+        if page := faults.page_for(mishap, method):
             self._send_page(page)
-        elif answered:
-            self._send_answer(answered, switches)
+        else:
+            self._send_answer(answered, mishap.fault)
 
-    def _answer(self, method: str, call: Call, token: str, switches: Switches) -> Answer:
+    def _answer(self, method: str, call: Call, token: str) -> Answer:
         account = self.sandbox.account
-        if switches.fault == "api_error":
-            return refused(account, method, RefusalError("internal", status=switches.fault_status))
-        if not hmac.compare_digest(token.encode("utf-8", "replace"), self.sandbox.token.encode()):
-            code, status = _TOKEN_REFUSALS[switches.wrong_token]
+        right = hmac.compare_digest(token.encode("utf-8", "replace"), self.sandbox.token.encode())
+        if not right or account.switches.token_refused == "yes":
+            code, status = _TOKEN_REFUSALS[account.switches.wrong_token]
             return refused(account, method, RefusalError("token", code=code, status=status))
         return answer(account, method, call.params)
 
-    def _keep_silent(self, *, until_the_end: bool) -> None:
-        """Say nothing, and close: at once, or when the client or the stand-in has had enough."""
+    def _say_nothing(self, mishap: faults.Mishap) -> None:
+        """Answer not at all, and close: when the client has had enough, at once, or rudely."""
         self.close_connection = True
+        if mishap.fault == "down":
+            self.sandbox.refuse(mishap.down_s)
+        elif mishap.fault == "reset":
+            # Without lingering, closing sends RST in place of FIN.
+            lingering = struct.pack("ii", 1, 0)
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, lingering)
+            os.close(self.connection.detach())
+        elif mishap.fault == "hang":
+            self._keep_silent()
+
+    def _keep_silent(self) -> None:
+        """Wait until the client or the stand-in has had enough."""
         self.connection.settimeout(0.1)
-        while until_the_end and not self.sandbox.stopping.is_set():
+        while not self.sandbox.stopping.is_set():
             try:
                 if not self.connection.recv(1, socket.MSG_PEEK):
                     return
@@ -301,17 +400,17 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(page.body)
 
-    def _send_answer(self, answered: Answer, switches: Switches) -> None:
+    def _send_answer(self, answered: Answer, fault: str) -> None:
         pieces: Iterator[bytes] = map(encoded, answered.pieces)
-        if switches.fault == "cut":
+        if fault == "cut":
             self._send_half(answered.status, b"".join(pieces))
             return
-        if switches.fault in faults.SPOILING:
-            pieces = faults.spoiled(switches.fault, pieces)
+        if fault in faults.SPOILING:
+            pieces = faults.spoiled(fault, pieces)
         streamed = (
-            switches.content_length == "chunked"
+            self.sandbox.switches.content_length == "chunked"
             or answered.rows > _MOST_ROWS_WITH_LENGTH
-            or switches.fault == "huge_text"
+            or fault == "huge_text"
         )
         self._send(answered.status, pieces, streamed=streamed)
 

@@ -83,8 +83,10 @@ class Shelf:
         """The rows that were made or changed since the start."""
         return iter(self._live.values())
 
-    def select(self, wanted: Wanted, *, now: int, kept_from: int | None) -> Selection:
-        """The rows that pass, are shown at `now`, and are not older than `kept_from`."""
+    def select(
+        self, wanted: Wanted, *, now: int, kept_from: int | None, lists: int = 0
+    ) -> Selection:
+        """The rows that pass, are shown now and to this list, and are not older than `kept_from`."""
         history = self.history
         first = 0 if kept_from is None else history.first_from(kept_from)
         seeded = seeded_matches(history, wanted, self._holes, first)
@@ -93,6 +95,7 @@ class Shelf:
             for row in self._live_candidates(wanted)
             if not row.hidden
             and row.visible_from <= now
+            and row.visible_after_lists <= lists
             and (kept_from is None or row.at >= kept_from)
             and wanted.takes(row)
         ]

@@ -42,10 +42,14 @@ Fault = Literal[
     "api_error",
     "http_429",
     "http_500",
+    "http_502",
+    "http_503",
     "http_404",
     "redirect",
     "hang",
     "drop",
+    "reset",
+    "down",
     "huge_text",
 ]
 
@@ -89,8 +93,25 @@ class Switches(msgspec.Struct, frozen=True, kw_only=True):
         Meta(description="Whether every second new row shows only visible_after_s later."),
     ] = "at_once"
     visible_after_s: Annotated[
-        float, Meta(ge=0, description="The delay, in seconds, of visibility=out_of_order.")
+        float,
+        Meta(
+            ge=0,
+            description="The delay, in seconds, of visibility=out_of_order and sent_visible=after_s.",
+        ),
     ] = 5.0
+
+    sent_visible: Annotated[
+        Literal["at_once", "after_s", "after_lists", "never"],
+        Meta(
+            description="When outbox_sms shows a message that a send request made: at once, "
+            "visible_after_s later, after sent_visible_lists calls of outbox_sms, or only when a "
+            "test reveals it."
+        ),
+    ] = "at_once"
+    sent_visible_lists: Annotated[
+        int,
+        Meta(ge=0, description="The calls of outbox_sms that do not show a new message yet."),
+    ] = 3
 
     # Devices on list methods
     list_device: Annotated[
@@ -190,6 +211,145 @@ class Switches(msgspec.Struct, frozen=True, kw_only=True):
         Meta(description="Whether an id occurs in one box only, or in both; fixed at the start."),
     ] = "apart"
 
+    # Sending
+    answer_device: Annotated[
+        Literal["sms", "both", "none"],
+        Meta(
+            description="Whether the answers of sms, of sms and sms_more, or of none have "
+            "id_device."
+        ),
+    ] = "sms"
+    batch_order: Annotated[
+        Literal["in_order", "shuffled", "short", "empty"],
+        Meta(
+            description="What the answer of sms_more names: all items in order, all shuffled, the "
+            "first, third, fifth ... only, or none; taken they are all."
+        ),
+    ] = "in_order"
+    batch_bad_item: Annotated[
+        Literal["none_taken", "before_taken", "absent", "error"],
+        Meta(
+            description="A bad item in sms_more: the batch is refused, with none taken or with the "
+            "items before it taken; or the others are taken, and it is absent from the answer or "
+            "there with an error and no id."
+        ),
+    ] = "none_taken"
+    batch_limit: Annotated[
+        int, Meta(ge=0, description="The most items of sms_more; 0 is no limit.")
+    ] = 0
+    batch_over: Annotated[
+        Literal["refused", "cut"],
+        Meta(description="A batch above the limit: refused, or its surplus left out."),
+    ] = "refused"
+    my_id: Annotated[
+        Literal["echoed", "absent"], Meta(description="Whether sms_more answers with my_id.")
+    ] = "echoed"
+    my_id_repeated: Annotated[
+        Literal["sent", "refused", "first_id"],
+        Meta(
+            description="A my_id that was used before: a message like any other, a bad item, or "
+            "nothing new and the id of the first message."
+        ),
+    ] = "sent"
+    send_several: Annotated[
+        Literal["accepted", "refused"],
+        Meta(description="Several device ids, or `active`, on sms and sms_more."),
+    ] = "accepted"
+    device_off: Annotated[
+        Literal["waits", "refused"],
+        Meta(description="A text for a device whose service is switched off."),
+    ] = "waits"
+    device_archived: Annotated[
+        Literal["refused", "waits"], Meta(description="A text for an archived device.")
+    ] = "refused"
+    moved: Annotated[
+        Literal["no", "at_once", "on_fetch"],
+        Meta(
+            description="Whether a message stands under another device than the one answered: "
+            "never, from the start, or from when a phone fetches it."
+        ),
+    ] = "no"
+    refuse_phone: Annotated[
+        str, Meta(description="Numbers, by comma, that are refused with an error naming nothing.")
+    ] = ""
+    refuse_text: Annotated[
+        str, Meta(description="Texts that hold this are refused with an error naming nothing.")
+    ] = ""
+    refusal_code: Annotated[
+        int, Meta(description="The `code` of all refusals but that of a token; not 0.")
+    ] = -1
+    refusal_status: Annotated[
+        Literal[200, 400, 403, 422, 500, 503],
+        Meta(description="The HTTP status of all refusals but that of a token."),
+    ] = 200
+    other_client: Annotated[
+        Literal["none", "same_text", "other_text"],
+        Meta(
+            description="Whether with each text of a send request, taken or not, another client "
+            "sends one to the same number."
+        ),
+    ] = "none"
+    ussd: Annotated[
+        Literal["answered", "named", "silent", "plain"],
+        Meta(
+            description="A text with [ussd]: the phone dials the number as a code, and an answer "
+            "comes from the code, from a name, or not at all; or it is a text like any other."
+        ),
+    ] = "answered"
+
+    # Texts and numbers as they are stored
+    text_trim: Annotated[
+        Literal["no", "yes"], Meta(description="Whether blanks around a text go.")
+    ] = "no"
+    text_limit: Annotated[
+        int, Meta(ge=0, description="The most characters of a text; 0 is no limit.")
+    ] = 0
+    text_over: Annotated[Literal["cut", "refused"], Meta(description="A text above the limit.")] = (
+        "cut"
+    )
+    text_tags: Annotated[
+        Literal["kept", "rewritten"],
+        Meta(description="Tags such as [name]: kept, or filled from the contact or with nothing."),
+    ] = "kept"
+    phone_stored: Annotated[
+        Literal["as_given", "plus", "digits", "national", "compact"],
+        Meta(
+            description="A number: as given, as plus and digits, as digits, with 8 for +7 (00 for "
+            "any other plus), or without blanks, hyphens, dots and brackets."
+        ),
+    ] = "as_given"
+
+    # Cancelling
+    cancel_comes: Annotated[
+        Literal["in_time", "too_late"],
+        Meta(description="too_late: phones fetch what waits a moment before any cancel."),
+    ] = "in_time"
+    cancel_late: Annotated[
+        Literal["silent", "error"],
+        Meta(description="The answer when the message of id_sms does not wait: success, or not."),
+    ] = "silent"
+    cancel_id: Annotated[
+        Literal["alone", "needs_device", "ignored"],
+        Meta(
+            description="id_sms: enough alone, refused without a device, or never read, so that "
+            "beside a device the whole queue is cancelled."
+        ),
+    ] = "alone"
+
+    # Plan
+    plan: Annotated[
+        Literal["in_force", "ended"],
+        Meta(description="ended: user says so, and sms and sms_more are refused."),
+    ] = "in_force"
+    balance: Annotated[
+        int,
+        Meta(
+            ge=-1,
+            description="The messages left when it is set; at none left sending is "
+            "refused. -1: whatever is left, it is never used up.",
+        ),
+    ] = -1
+
     # Phones
     phone_speed: Annotated[
         float,
@@ -208,6 +368,9 @@ class Switches(msgspec.Struct, frozen=True, kw_only=True):
     ] = 0.0
 
     # Access
+    token_refused: Annotated[
+        Literal["no", "yes"], Meta(description="Whether even the right token is a wrong one.")
+    ] = "no"
     wrong_token: Annotated[
         Literal["minus_one", "other_code", "http_401", "http_403"],
         Meta(description="The answer to a wrong token."),
@@ -226,10 +389,19 @@ class Switches(msgspec.Struct, frozen=True, kw_only=True):
     fault: Annotated[
         Fault,
         Meta(
-            description="What goes wrong. bom, warning, cut, truncated, huge_text spoil the answer "
-            "of a call that was carried out; all others happen instead of it."
+            description="What goes wrong. bom, warning, cut, truncated, huge_text usually spoil the "
+            "answer of a call that was carried out; all others usually happen instead of it. hang "
+            "never answers, drop closes the connection, reset breaks it, down closes the listener "
+            "too."
         ),
     ] = "none"
+    fault_when: Annotated[
+        Literal["usual", "before", "after"],
+        Meta(
+            description="Whether a call that meets the fault is carried out: not (before), or so "
+            "that only its answer suffers (after)."
+        ),
+    ] = "usual"
     fault_methods: Annotated[
         str, Meta(description="The methods that meet the fault, by comma; empty is all.")
     ] = ""
@@ -240,8 +412,15 @@ class Switches(msgspec.Struct, frozen=True, kw_only=True):
         Literal[200, 400, 500], Meta(description="The HTTP status of fault=api_error.")
     ] = 200
     retry_after: Annotated[
-        int, Meta(ge=0, description="Seconds in Retry-After of fault=http_429; 0 leaves it out.")
+        int,
+        Meta(ge=0, description="Seconds in Retry-After of http_429 and http_503; 0 leaves it out."),
     ] = 0
+    down_s: Annotated[
+        float,
+        Meta(
+            ge=0, description="How long fault=down refuses connections (real time); 0 is for good."
+        ),
+    ] = 1.0
 
 
 class Described(NamedTuple):
@@ -319,6 +498,8 @@ def _loosened(value: Any, bare: Any) -> Any:
 def _check_meaning(name: str, value: Any) -> None:
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError(f"{name} must be a finite number, got {value!r}")
+    if name == "refusal_code" and value == 0:
+        raise ValueError("refusal_code must not be 0, which is success")
     if name in {"server_zone", "phone_zone"}:
         try:
             zone_of(value)

@@ -34,6 +34,17 @@ def test_nothing_is_stored_where_the_mark_cannot_be(store, rows, received):
     assert rows("select * from inbox") == []
 
 
+def test_devices_of_messages_that_could_not_be_stored_are_not_taken_for_known(
+    store, rows, received
+):
+    with pytest.raises(sqlite3.IntegrityError):
+        store.save(Box.INBOX, [received(1)], now=NOW, mark=(351, Mark(last_id=None)))
+
+    store.save(Box.INBOX, [received(1)], now=NOW)
+
+    assert rows("select id from devices") == [(351,)]
+
+
 def test_the_same_messages_again_change_nothing(store, received):
     store.save(Box.INBOX, [received(1), received(2)], now=NOW)
     before = store._db.conn.total_changes
