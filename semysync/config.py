@@ -25,7 +25,7 @@ from semysync.errors import ConfigError
 from semysync.mirror.times import Locale, zone_named
 
 Seconds = Annotated[int, msgspec.Meta(ge=1, le=366 * 24 * 3600)]
-Positive = Annotated[int, msgspec.Meta(ge=1)]
+Positive = Annotated[int, msgspec.Meta(ge=1, le=10**9)]
 Limit = Annotated[int, msgspec.Meta(ge=0)]  # 0 is none
 Percent = Annotated[int, msgspec.Meta(ge=0, le=100)]
 PurgeDays = Annotated[int, msgspec.Meta(ge=3)]
@@ -211,7 +211,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
     def _path(self, text: str) -> Path:
         """Resolve a path in the file: what is not absolute begins where the file is."""
-        return (self.source.parent if self.source else Path()) / Path(text).expanduser()
+        return (self.source.parent if self.source else Path()) / os.path.expanduser(text)  # noqa: PTH111  never raises
 
 
 def load(path: Path | None, environ: Mapping[str, str] = os.environ) -> Config:
@@ -237,12 +237,26 @@ def load(path: Path | None, environ: Mapping[str, str] = os.environ) -> Config:
         else f"{name}: a key belongs into a section, such as [pull]"
         for name, value in raw.items()
     ]
+    mistakes += _paths(sections)
     mistakes += _contradictions(sections["api"])
     mistakes += _places(sections["api"], sections["contacts"])
     mistakes += _sending(sections["send"])
     if mistakes:
         raise ConfigError("\n".join([f"{source} has mistakes:", *(f"  {m}" for m in mistakes)]))
     return Config(**sections, source=source.absolute())
+
+
+def _paths(sections: Mapping[str, Any]) -> Iterator[str]:
+    """Name the paths that no file can have."""
+    for name, key in (
+        ("api", "token_file"),
+        ("database", "path"),
+        ("backup", "path"),
+        ("http", "webhook_secrets_file"),
+    ):
+        path = getattr(sections[name], key)
+        if path and ("\0" in path or (path[0] == "~" and os.path.expanduser(path) == path)):  # noqa: PTH111
+            yield f"[{name}] {key} = {_shown(key, path)}: expected a path; no file can have this one"
 
 
 def _places(api: Api, contacts: Contacts) -> Iterator[str]:
@@ -328,7 +342,7 @@ def _toml(source: Path) -> dict[str, Any]:
         raise ConfigError(f"cannot read the configuration {source}: {exc.strerror}") from None
     except UnicodeDecodeError:
         raise ConfigError(f"{source} is no TOML: its text is not UTF-8") from None
-    except tomllib.TOMLDecodeError as exc:
+    except (ValueError, RecursionError) as exc:  # also numbers and lists beyond all measure
         where = re.search(r"\(at [^()]*\)$", str(exc))  # the rest may show what stands there
         raise ConfigError(
             f"{source} is no TOML: there is a mistake {where[0] if where else 'in it'}; "
@@ -400,7 +414,7 @@ def _nearest(word: str, known: Mapping[str, object]) -> str:
 
 def _shown(key: str, value: object) -> str:
     """Show a value as it was written, unless it may be a secret."""
-    if "token" in key or "secret" in key or key in {"url", "notify"}:
+    if "token" in key or "secret" in key or key in {"url", "notify", "run"}:
         return "***"
     if isinstance(value, bool):
         return str(value).lower()
@@ -415,10 +429,14 @@ def _contradictions(api: Api) -> list[str]:
     try:
         url = urlsplit(api.base_url)
         complete = url.scheme in {"http", "https"} and _is_host(url.hostname) and url.port != 0
+        if re.search(r"[\x00-\x20\x7f]", api.base_url):
+            raise ValueError  # noqa: TRY301
     except ValueError:  # a port that is none, half an IPv6 address
         mistakes.append(f"[api] base_url: expected an address such as {Api().base_url}")
         return mistakes
-    shown = f"[api] base_url = '{url.scheme}://{url.hostname or ''}{url.path}'"
+    shown = "[api] base_url"
+    if url.hostname:  # else it may be the token
+        shown += f" = '{url.scheme}://{url.hostname}{url.path}'"
     if url.username or url.password or url.query or url.fragment:
         mistakes.append(f"{shown}: expected an address alone, without a name, `?` or `#`")
     elif not complete:
@@ -429,7 +447,9 @@ def _contradictions(api: Api) -> list[str]:
 
 
 def _is_host(name: str | None) -> bool:
-    return bool(name) and not re.search(r"[\s%/\\]|\.\.|^[-.]", name or ".")
+    if not name or re.search(r"[\s%/\\]|\.\.|^[-.]", name):
+        return False
+    return all(len(label) < 64 for label in name.split(".")) and len(name) < 254
 
 
 def _is_loopback(url: SplitResult) -> bool:

@@ -18,7 +18,9 @@ import structlog
 
 from semysync.config import Log
 
-NUMBER = re.compile(r"(\+\d{4})\d+(\d{4})(?!\d)")
+#: with a plus, 8 digits or more and what people write between them; without one, more digits than
+#: an id of the service has
+NUMBER = re.compile(r"\+\d(?:[ ().-]{0,2}\d){7,}|(?<![\d.:+-])\d{11,15}(?!\d|[.:]\d)")
 QUIET = ("httpx", "httpcore", "apscheduler")  # their warnings tell nothing that ours do not
 
 
@@ -84,9 +86,16 @@ class Forwarding(logging.Handler):
             record.levelno,
             "library.spoke",
             library=record.name,
-            said=record.getMessage(),
+            said=_said(record),
             exc_info=record.exc_info,
         )
+
+
+def _said(record: logging.LogRecord) -> str:
+    try:
+        return record.getMessage()
+    except Exception:  # noqa: BLE001  a mistake in a library's line must not end what it does
+        return str(record.msg)
 
 
 def masking(token: str, *, numbers: bool = True) -> structlog.typing.Processor:
@@ -98,7 +107,7 @@ def masking(token: str, *, numbers: bool = True) -> structlog.typing.Processor:
 
     def hide(text: str) -> str:
         hidden = text.replace(token, "***") if token else text
-        return NUMBER.sub(r"\1***\2", hidden) if numbers else hidden
+        return NUMBER.sub(_masked_number, hidden) if numbers else hidden
 
     def mask(
         _logger: Any, _method: str, event: MutableMapping[str, Any]
@@ -108,6 +117,12 @@ def masking(token: str, *, numbers: bool = True) -> structlog.typing.Processor:
         return event
 
     return mask
+
+
+def _masked_number(match: re.Match[str]) -> str:
+    """Show the country, and enough of the end to tell one number from another."""
+    number = match[0]
+    return f"{number[:5]}***{number[-4:]}" if len(number) > 11 else f"{number[:3]}***{number[-2:]}"
 
 
 def masked(value: Any, hide: Callable[[str], str]) -> Any:

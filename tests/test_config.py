@@ -1,5 +1,6 @@
 """The configuration: where it is found, what it means, and what is said of mistakes."""
 
+import json
 import re
 import tomllib
 from datetime import date
@@ -196,10 +197,14 @@ def test_https_or_this_machine_is_a_safe_address(read, url):
         f"https://me:{SECRET}@semysms.net/",
         f"https://{SECRET}@semysms.net/",
         f"http://x/?{SECRET}",
+        SECRET,
+        f"{'a' * 64}.net",
+        f"https://{'a' * 64}.net/",
+        "https://semysms.net/\a",
     ],
 )
 def test_any_other_address_is_a_mistake(complaint, url):
-    (said,) = complaint(f"[api]\nbase_url = '{url}'")
+    (said,) = complaint(f"[api]\nbase_url = {json.dumps(url)}")
 
     assert said.startswith("[api] base_url")
     assert "expected" in said
@@ -429,3 +434,35 @@ def test_secrets_of_hooks_and_of_the_listener_are_not_shown(read, complaint):
 
     assert SECRET not in repr(config)
     assert complaint(f"[[hook]]\nname = 'a'\non = ['x']\nurl = ['{SECRET}']")
+    assert complaint(f"[[hook]]\nname = 'a'\non = ['x']\nrun = 'curl -H {SECRET}'")
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "[database]\npath = '~nobody-by-that-name/x.db'",
+        '[database]\npath = "a\\u0000b"',
+        "[api]\ntoken_file = '~nobody-by-that-name/token'",
+        '[api]\ntoken_file = "a\\u0000b"',
+        '[backup]\npath = "\\u0000"',
+        '[http]\nwebhook_secrets_file = "\\u0000"',
+    ],
+)
+def test_a_path_that_no_file_can_have_is_a_mistake(complaint, written):
+    (said,) = complaint(written)
+
+    assert "no file can have this one" in said
+
+
+@pytest.mark.parametrize(
+    "text", [f"[api]\ntimeout_s = {'9' * 5000}", f"x = {'[' * 3000}{']' * 3000}"]
+)
+def test_toml_beyond_all_measure_is_told(read, text):
+    with pytest.raises(ConfigError, match="is no TOML"):
+        read(text)
+
+
+def test_numbers_have_a_measure(complaint):
+    (said,) = complaint(f"[api]\nrequests_per_minute = {'9' * 400}")
+
+    assert "at most 1000000000" in said

@@ -178,3 +178,25 @@ def test_numbers_in_the_words_of_others_are_masked_unless_told(numbers, shown):
     line = json.loads(stream.getvalue())
     assert line["error"] == shown
     assert ("+79201234567" in stream.getvalue()) == (numbers == "full")
+
+
+@pytest.mark.parametrize(
+    "number",
+    ["+12345678", "79201234567", "89201234567", "+7 920 123-45-67", "+7 (920) 1234567"],
+)
+def test_a_number_is_masked_however_it_is_written(logged, number):
+    shown = logged(lambda logger: logger.error("x", error=f"no {number}."))
+
+    assert "***" in shown
+    assert number not in shown
+
+
+@pytest.mark.parametrize("other", ["1337654321", "2026-11-23T09:41:13.657724Z", "127.0.0.1:54321"])
+def test_what_is_no_number_of_a_person_is_shown(logged, other):
+    assert other in logged(lambda logger: logger.error("x", error=f"no {other} there"))
+
+
+def test_a_library_that_fails_to_write_its_line_goes_on(logged):
+    shown = logged(lambda _: logging.getLogger("some.library").warning("%d", "a"))
+
+    assert "%d" in shown

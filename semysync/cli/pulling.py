@@ -150,11 +150,14 @@ def client_for(
     settings: Config, token: str, pace: "Pace | None" = None, *, urgent: bool = False
 ) -> "Client":
     """Return a client as configured; the questions of one that is urgent come first."""
+    import httpx
+
     from semysync.service.client import Client
     from semysync.service.pace import Pace
 
     base_url = settings.api.base_url
     try:
+        _ = httpx.URL(base_url).host  # which is decoded, and fails, only when it is looked at
         return Client(
             token,
             base_url=base_url,
@@ -162,7 +165,7 @@ def client_for(
             pace=pace or Pace(settings.api.requests_per_minute),
             urgent=urgent,
         )
-    except (OSError, ValueError, ImportError) as exc:
+    except (OSError, ValueError, ImportError, httpx.InvalidURL) as exc:
         # A proxy or a file of certificates, named by the environment, that is no good.
         raise ConfigError(
             f"cannot prepare a connection to {base_url}: {exc}; check $HTTPS_PROXY, $ALL_PROXY, "

@@ -24,10 +24,16 @@ def obstacle(path: Path, *, writing: bool) -> str | None:
 
 
 def _on_the_way(mirror: Path) -> str | None:
-    folder = mirror.parent
-    owner = _user(folder.stat().st_uid)
-    if not os.access(folder, os.X_OK):
-        return f"you may not enter {folder}, which belongs to {owner}: {_remedy(mirror)}"
+    for folder in reversed(mirror.parents):
+        owner = _user(folder.stat().st_uid)
+        if os.access(folder, os.X_OK):
+            continue
+        if folder == mirror.parent:
+            return f"you may not enter {folder}, which belongs to {owner}: {_remedy(mirror)}"
+        return (
+            f"you may not enter {folder}, which belongs to {owner}: run this as {owner}, or keep "
+            "the mirror in a folder that both of you can reach"
+        )
     return None
 
 

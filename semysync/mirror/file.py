@@ -139,9 +139,8 @@ def must_exist(path: Path) -> None:
             f"there is no mirror at {path} yet: `semysync sync` or `semysync run` makes it"
         ) from None
     except OSError as exc:
-        raise MirrorUnusable(
-            obstacle(path, writing=False) or f"cannot open {path}: {exc.strerror}"
-        ) from None
+        sentence = obstacle(path, writing=False) if isinstance(exc, PermissionError) else None
+        raise MirrorUnusable(sentence or f"cannot open {path}: {exc.strerror}") from None
     if not stat.S_ISREG(mode):
         raise MirrorUnusable(f"{path} is no file: name the mirror by --database, or in [database]")
 

@@ -233,9 +233,11 @@ def _sent_message(row: Row) -> Sent:
     offset, phone_offset = row[20], row[21]
 
     def printed(text: str | None, name: str, assumed: int | None) -> datetime | None:
-        if text is not None and name in extra:
-            return datetime.fromisoformat(extra.pop(name))
-        return as_printed(text, assumed)
+        moment = _moment(extra.get(name)) if text is not None else None
+        if moment is None:
+            return as_printed(text, assumed)
+        del extra[name]
+        return moment
 
     return Sent(
         id=row[ID],
@@ -258,6 +260,15 @@ def _sent_message(row: Row) -> Sent:
         is_out=row[18],
         extra=extra or None,
     )
+
+
+def _moment(value: object) -> datetime | None:
+    """Return a printed time out of `extra`; None for what stands there because it was no time."""
+    try:
+        moment = datetime.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
+    return moment if moment and not moment.tzinfo else None
 
 
 TABLES = {

@@ -14,7 +14,15 @@ from datetime import datetime
 import msgspec
 import structlog
 
-from semysync.errors import Refused, ServiceError, Throttled, Unbounded, Unreachable
+from semysync.errors import (
+    Refused,
+    ServiceError,
+    Throttled,
+    TooLarge,
+    Unbounded,
+    Unreachable,
+    Unreadable,
+)
 from semysync.mirror.devices import KnownDevice
 from semysync.mirror.marks import WHOLE_ACCOUNT
 from semysync.mirror.passes import Pass
@@ -30,6 +38,8 @@ from semysync.passes.turns import Turns
 from semysync.service.client import Client
 
 log = structlog.get_logger("semysync")
+
+MOST_UNREAD = 2  #: devices in a row without an answer that can be read; then the service is sick
 
 
 @dataclass(slots=True)
@@ -82,15 +92,22 @@ class Sync:
 
     def devices(self) -> Outcome:
         """Mirror the phones, live and archived: both lists together are what the account has."""
-        before, asked_at = self._store.last_contacts(), self._store.last_complete("devices")
+        # The last contact of one that was gone meanwhile is of any time, and proves nothing.
+        there = {number for number, is_there in self._store.device_ids().items() if is_there}
+        contacts = self._store.last_contacts().items()
+        before = {number: contact for number, contact in contacts if number in there}
+        asked_at = self._store.last_complete("devices")
         with self._pass("devices") as outcome:
             try:
-                rows = [*self._client.devices(archived=False), *self._client.devices(archived=True)]
+                lists = [self._client.devices(archived=archived) for archived in (False, True)]
             except ServiceError as exc:
                 outcome.fail("", exc)
             else:
                 now = self._puller.now()
-                outcome.add(self._store.save_devices(rows, now=now, complete=True))
+                rows = [row for devices in lists for row in devices]
+                # One that is absent may be among those that the service did not show.
+                all_shown = not any(devices.more for devices in lists)
+                outcome.add(self._store.save_devices(rows, now=now, complete=all_shown))
                 outcome.complete += 1
                 self._learn_clocks(before, asked_at, now)
         return outcome
@@ -159,12 +176,15 @@ class Sync:
         A device that fails does not stop the others, unless there is no hope for them.
         """
         came_through = []
-        failed_in_a_row = 0
+        unread, hopeless = {False: 0, True: 0}, False
         if box is Box.SENT:
             self._learn_newest(box, asked)
         # Those whose history is still being loaded first: a pass that is cut off again and again
-        # must come to them.
-        for device_id in sorted(asked, key=lambda number: self._is_loaded(box, number)):
+        # must come to them. Nor must those that have it wait for them.
+        loaded = {number: self._is_loaded(box, number) for number in asked}
+        for device_id in sorted(asked, key=lambda number: loaded[number]):
+            if unread[loaded[device_id]] == MOST_UNREAD:
+                continue
             is_there = asked[device_id]
             progress = Progress(box, device_id)
             try:
@@ -173,17 +193,20 @@ class Sync:
                 if not isinstance(exc, Refused) or is_there or _hopeless(exc):
                     where = f"{box} of device {device_id}: " if device_id else f"{box}: "
                     outcome.fail(where, exc)
-                    failed_in_a_row += 1
                 # else: a device that is gone may be asked for, but need not answer
+                # A service that has answered, if by a no, is well enough to be asked for others.
+                sick = isinstance(exc, Unreadable) and not isinstance(exc, TooLarge | Unbounded)
+                unread[loaded[device_id]] += sick
+                hopeless = _hopeless(exc)
             else:
                 came_through.append(progress)
                 outcome.complete += 1
-                failed_in_a_row = 0
+                unread[loaded[device_id]] = 0
             outcome.add(Saved(progress.added, progress.changed, progress.illegible))
             if self._turns:
                 news = bool(progress.added or progress.changed)
                 self._turns.asked(box, device_id, self._puller.now(), news=news)
-            if failed_in_a_row == 2 or _hopeless(outcome.failure):
+            if hopeless:
                 break
         return came_through
 

@@ -13,6 +13,10 @@ from threading import Thread
 import pytest
 from processes import IMPATIENT, TOKEN, end, truth, wait_until
 
+from semysync.cli.pulling import client_for
+from semysync.config import Api, Config
+from semysync.errors import ConfigError
+
 TABLES = ("inbox", "sent", "devices")
 
 
@@ -423,3 +427,10 @@ def test_beside_a_program_that_is_only_about_to_make_the_mirror_it_is_for_later(
 
     assert f"process {os.getpid()} is already at work" in said_once(ended, 75)
     assert program.run("sync").returncode == 0
+
+
+def test_an_address_that_no_host_can_have_is_told():
+    settings = Config(api=Api(base_url="https://xn--a.net/"))
+
+    with pytest.raises(ConfigError, match="cannot prepare a connection to"):
+        client_for(settings, "token")

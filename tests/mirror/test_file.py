@@ -100,6 +100,15 @@ def test_a_folder_is_told_whoever_opens_it(tmp_path, opened):
 
 
 @pytest.mark.parametrize("opened", [Store.open, open_reader])
+@pytest.mark.parametrize("name", ["a" * 300, "loop.db"])
+def test_a_path_that_leads_to_no_file_is_told(tmp_path, opened, name):
+    (tmp_path / "loop.db").symlink_to("loop.db")
+
+    with pytest.raises(MirrorUnusable, match="cannot open"):
+        opened(tmp_path / name)
+
+
+@pytest.mark.parametrize("opened", [Store.open, open_reader])
 def test_an_empty_file_is_no_mirror_yet(tmp_path, opened):
     (tmp_path / "x.db").touch()
 
@@ -411,6 +420,16 @@ def test_a_stranger_gets_a_sentence_and_leaves_nothing_behind(place, folder, ope
             keeper.go()
             assert keeper.said() is None
     by(DAEMON, daemon, mirror)
+
+
+@needs_root
+@pytest.mark.parametrize("opened", OPENERS)
+def test_a_folder_further_up_that_is_closed_to_us_is_told(place, opened):
+    mirror = place / "deeper" / "semysync.db"
+    by(DAEMON, daemon, mirror)
+
+    with pytest.raises(MirrorUnusable, match=r"you may not enter|cannot make"):
+        by(STRANGER, opened, mirror)
 
 
 @needs_root

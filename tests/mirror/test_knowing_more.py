@@ -191,3 +191,18 @@ def test_a_region_makes_national_numbers_international(phone, region, contact):
     from semysync.contact import contact_of
 
     assert contact_of(phone, region) == contact
+
+
+@pytest.mark.parametrize(
+    "junk", ["0000-00-00 00:00:00", 12345, "2026-11-23 09:41:13+03:00", {"at": None}, "soon"]
+)
+def test_a_time_that_later_makes_no_sense_does_not_stop_a_rewriting(store, rows, sent, junk):
+    known = sent(1, created_at=AT, delivered_at=AT)
+    store.save(Box.SENT, [known], now=NOW)
+    store.save(Box.SENT, [sent(1, created_at=AT, extra={"delivered": junk})], now=NOW)
+
+    store.learn_offsets(180, {351: 300})
+
+    ((delivered_at, extra),) = rows("select delivered_at, extra from sent")
+    assert delivered_at == "2026-11-23T04:41:13.000000Z"
+    assert json.loads(extra) == {"delivered": junk}

@@ -1,5 +1,6 @@
 """Where pulls start, how they go on after trouble, and what they cost."""
 
+import json
 from datetime import UTC, date, datetime, timedelta
 
 import msgspec
@@ -7,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from semysync.errors import Unbounded
+from semysync.errors import Refused, Unbounded, Unreachable, Unreadable
 from semysync.mirror.marks import Mark
 from semysync.mirror.times import utc_text
 from semysync.model import Box, Received
@@ -236,6 +237,83 @@ def test_a_device_that_fails_does_not_stop_the_others(sandbox, make_sync, client
 
     assert f"inbox of device {broken}: " in inbox.noted.error
     assert inbox.complete == 2
+
+
+def test_a_device_is_not_gone_because_its_list_was_cut(make_sync, client, rows):
+    sync, put = make_sync(), client._put
+    sync.devices()
+
+    def cut(method, fields):
+        answer = json.loads(put(method, fields))
+        return bytearray(json.dumps(answer | {"data": answer["data"][:1]}).encode())
+
+    client._put = cut
+    sync.devices()
+
+    assert rows("select count(*) from devices where missing_since is not null") == [(0,)]
+
+
+def test_the_contact_of_a_device_that_was_gone_shows_no_clock(make_sync, client, store):
+    """It comes back with a contact of five hours ago: that is not how the service's clock stands."""
+    now = NOW
+    sync = make_sync(now=lambda: now)
+    put, contact = client._put, "2026-11-23 02:00:00"
+
+    def phones(*contacts):
+        data = [{"id": n, "date_last_active": at} for n, at in enumerate(contacts, 351)]
+        return bytearray(json.dumps({"code": 0, "data": data}).encode())
+
+    for contacts in [(contact, contact), (contact,), (contact, "2026-11-23 04:01:30")]:
+        now += timedelta(minutes=1)
+        client._put = lambda method, fields, shown=contacts: (
+            phones(*(shown if fields["is_arhive"] == "0" else ()))
+            if method == "devices"
+            else put(method, fields)
+        )
+        assert sync.devices().failure is None
+
+    assert store.setting("utc_offset") is None
+
+
+def test_devices_that_are_refused_do_not_stop_the_others(sandbox, make_sync, client):
+    broken = sorted(sandbox.account.devices)[:2]
+    ask = client.messages
+    client.messages = lambda box, which, device_id: ask(
+        box, which, "no number" if device_id in broken else device_id
+    )
+
+    assert [outcome.complete for outcome in make_sync().once()] == [1, 1, 1, 1]
+
+
+def test_a_service_out_of_reach_is_left_alone_also_after_a_refusal(make_sync, client):
+    failures = [Refused("no such device", code="-1"), Unreachable("no network")]
+
+    def fail(*_):
+        raise failures.pop(0)
+
+    sync = make_sync()
+    sync.devices()
+    client.messages = fail
+
+    assert sync.box(Box.INBOX).complete == 0
+    assert failures == []
+
+
+def test_devices_that_get_no_answer_do_not_stop_those_that_are_loaded(sandbox, make_sync, client):
+    broken = sorted(sandbox.account.devices)[:2]
+    sync, ask = make_sync(), client.messages
+    sync.once()
+    for device_id in broken:
+        sync._store.reset_mark(Box.INBOX, device_id)
+
+    def slow(box, which, device_id):
+        if device_id in broken:
+            raise Unreadable("no answer within 30 s")
+        return ask(box, which, device_id)
+
+    client.messages = slow
+
+    assert sync.box(Box.INBOX).complete == 1
 
 
 def test_the_same_row_illegible_is_counted_and_the_others_are_mirrored(sandbox, make_sync, rows):
