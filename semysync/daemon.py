@@ -136,15 +136,17 @@ class Daemon:
 
     def _send_until_stopped(self) -> None:
         """Send drafts; begin anew after a failure of the mirror, as after a restart."""
+        said = ""
         while not self._stopping.is_set():
             try:
                 self._send()
             except Stopped:
                 return
-            except SemysyncError as exc:
-                log.error("sending.failed", error=str(exc))  # noqa: TRY400  it is a sentence
-            except Exception:
-                log.exception("sending.broke")
+            except Exception as exc:
+                if str(exc) != said:  # a full disk is told once, not every ten seconds
+                    said = str(exc)
+                    known = isinstance(exc, SemysyncError)
+                    log.error("sending.failed", error=said, exc_info=not known)  # noqa: TRY400
             self._stopping.wait(SENDING_AGAIN_S)
 
     def _send(self) -> None:

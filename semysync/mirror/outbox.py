@@ -168,7 +168,7 @@ update attempts set outcome = :outcome, ended_at = :now
 """
 
 UNKNOWN = """
-select id, kind, cancel_wanted_at is not null as cancel_wanted, error,
+select id, kind, attempts, cancel_wanted_at is not null as cancel_wanted, error,
        exists (select 1 from attempts where draft_id = outbox.id and held = 1) as held
   from outbox
  where status = 'unknown'
@@ -343,6 +343,7 @@ class Unknown(NamedTuple):
 
     id: int
     kind: str
+    attempts: int
     cancel_wanted: bool
     error: str | None
     held: bool
@@ -421,6 +422,12 @@ class Outbox(AbstractContextManager["Outbox"]):
         """Tell whether there is a draft that was not looked at yet."""
         with explained(self.path):
             return bool(self._conn.execute(ANY_UNSEEN).fetchone()[0])
+
+    def anything_queued(self) -> bool:
+        """Tell whether a draft is still to be sent, now or later."""
+        query = "select exists (select 1 from outbox where status = 'queued')"
+        with explained(self.path):
+            return bool(self._conn.execute(query).fetchone()[0])
 
     def anything_due(self, due: Due) -> bool:
         """Tell whether there is a draft to look at or to send, without writing anything."""
@@ -532,7 +539,8 @@ class Outbox(AbstractContextManager["Outbox"]):
         with explained(self.path):
             rows = self._conn.execute(UNKNOWN).fetchall()
         return [
-            Unknown(i, kind, bool(wish), error, bool(held)) for i, kind, wish, error, held in rows
+            Unknown(i, kind, attempts, bool(wish), error, bool(held))
+            for i, kind, attempts, wish, error, held in rows
         ]
 
     def waiting_for_a_look(self) -> list[int]:

@@ -52,6 +52,11 @@ AGREE_S = 300  #: by so much two clocks that agree may differ
 SWEEP_S = 10  #: how often what only time changes is seen to
 ASKED_ABOUT = 50  #: ids in one question
 
+ON_HOLD = (
+    "the answer was lost and the account shows no message of it: set its status to queued to send "
+    "it (it may be the second), or to cancelled to give it up"
+)
+
 BLOCKED, LATENESS, HABITS = "sending_blocked", "greatest_lateness_s", "habits"
 
 
@@ -155,7 +160,7 @@ class Sender:
         at = self._outbox.next_time(self._now())
         if at:
             wait = min(wait, (at - self._now()).total_seconds())
-        if self._refusals.why:
+        if self._refusals.why and not self._refusals.may_try(self._clock()):
             wait = min(wait, self._refusals.until_s - self._clock())
         return max(wait, 0.0)
 
@@ -237,7 +242,9 @@ class Sender:
                 looks=self._looks_since.get(draft.id, 0),
                 waited_s=self._clock() - self._ended.get(draft.id, self._began),
                 settle_s=settle_s,
-                lost_answer=self._config.lost_answer,
+                lost_answer="hold"
+                if draft.attempts >= self._config.max_attempts
+                else self._config.lost_answer,
                 kind=draft.kind,
                 doubtful=draft.id in self._doubtful,
                 cancel_wanted=draft.cancel_wanted,
@@ -262,12 +269,8 @@ class Sender:
             case "hold" if draft.held:
                 self._outbox.settle(draft.id, "held", "the account shows no message of it")
             case "hold":
-                why = (
-                    "the answer was lost and the account shows no message of it: set its status to "
-                    "queued to send it (it may be the second), or to cancelled to give it up"
-                )
-                if draft.error != why:
-                    self._outbox.say({draft.id: why})
+                if draft.error != ON_HOLD:
+                    self._outbox.say({draft.id: ON_HOLD})
                     log.warning("draft.on_hold", draft=draft.id, meaning="a person must decide")
 
     # What only time changes.
@@ -305,6 +308,9 @@ class Sender:
         devices = self._devices()
         due = self._due(device_at_hand=bool(devices))
         if due.batch < 1 or not self._outbox.anything_due(due):
+            if self._refusals.why and not self._outbox.anything_queued():
+                self._refusals.taken()  # nothing is stopped any more
+                self._say_blocked(None)
             return False
         if not known:
             self._hasten()
