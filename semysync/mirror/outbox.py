@@ -552,6 +552,12 @@ class Outbox(AbstractContextManager["Outbox"]):
         with explained(self.path):
             return [row[0] for row in self._conn.execute(query)]
 
+    def newest_arrival(self) -> int:
+        """Return the number of what arrived last of that which may be a draft's; 0 for nothing."""
+        with explained(self.path):
+            query = "select coalesce(max(seq), 0) from arrivals"
+            return int(self._conn.execute(query).fetchone()[0])
+
     def evidence(self) -> tuple[list[Attempt], list[Candidate]]:
         """Return the attempts that may have been taken, and the messages that may be theirs."""
         with explained(self.path):

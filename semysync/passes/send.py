@@ -126,6 +126,7 @@ class Sender:
         # complete look has missed it.
         self._named: dict[int, tuple[str, str, float, bool]] = {}
         self._doubtful: dict[int, list[int]] = {}
+        self._searched_to: int | None = None
         self._began = clock() if since is None else since
         self._swept = float("-inf")
         self.taken = 0  #: drafts that the service took
@@ -149,6 +150,7 @@ class Sender:
 
     def step(self) -> bool:
         """Do what there is to do now; tell whether there may be more at once."""
+        self._search_news()
         self._take_looks()
         self._sweep()
         self._cancel()
@@ -211,8 +213,18 @@ class Sender:
                 "messages.late", seconds=round(lateness), meaning="lost answers settle later"
             )
 
+    def _search_news(self) -> None:
+        """
+        Search what has come since the last search, if anything has.
+
+        Also a look that fails halfway brings messages: none of them may be sent again.
+        """
+        if self._outbox.newest_arrival() != self._searched_to:
+            self._search()
+
     def _search(self) -> None:
         """Find the messages of drafts whose answers were lost."""
+        self._searched_to = self._outbox.newest_arrival()
         self._doubtful = {}
         attempts, candidates = self._outbox.evidence()
         if not attempts:

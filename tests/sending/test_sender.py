@@ -443,6 +443,38 @@ def test_a_message_that_shows_up_late_but_in_time_is_adopted(make):
     assert rig.events(draft)[:3] == ["queued", "sending", "unknown"]
 
 
+def test_what_a_look_that_failed_brought_counts(rig):
+    """Another device fails, so that no look is complete any more; but the message is here."""
+    rig.sandbox.set(sent_visible="never")
+    rig.sandbox.order_fault(**LOST, when="after")
+    draft = rig.draft()
+    rig.run(45)
+    assert rig.looks >= 3
+    rig.sandbox.account.reveal_all()
+    rig.looking = False
+    rig.pull()
+
+    rig.run(100)
+
+    assert rig.made() == ["Hello"]
+    assert rig.of(draft) in GONE_OUT
+
+
+def test_what_a_failed_look_brings_counts_for_a_draft_that_is_queued_again(make):
+    rig = make(quiet_hours="12:01-13:00 UTC")
+    rig.sandbox.set(sent_visible="never")
+    rig.sandbox.order_fault(**LOST, when="after")
+    draft = rig.draft()
+    rig.until(draft, "queued")
+    rig.sandbox.account.reveal_all()
+    rig.looking = False
+    rig.pull()
+
+    rig.run(3700)
+
+    assert rig.made() == ["Hello"]
+
+
 def test_lateness_that_was_seen_lengthens_the_settle_time(rig):
     rig.sandbox.set(sent_visible="after_s", visible_after_s=55.0)
     rig.draft("named")
