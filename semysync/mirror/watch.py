@@ -170,19 +170,19 @@ class Watch(AbstractContextManager["Watch"]):
 
     def _rest(self, until: float) -> bool:
         """Wait for a time, or for a hint; return whether it was ended by `wake`."""
-        deaf_until = self._looked_at + SHORTEST_S
+        deaf_until = 0.0
         while not self._was_woken():
             now = monotonic()
             if now >= until:
                 return False
             if now < deaf_until or not self._hints:
-                rest = min(until, deaf_until) if self._hints else until
-                self._only_bell.poll((rest - now) * 1000)
+                rest_s = (min(until, deaf_until) if self._hints else until) - now
+                self._only_bell.poll(rest_s * 1000)
             elif self._all.poll((until - now) * 1000):
                 # What concerns other files of the folder must not cost us a core either.
                 deaf_until = monotonic() + SHORTEST_S
                 if self._listen():
-                    return False
+                    until = min(until, self._looked_at + SHORTEST_S)
         return True
 
     def _was_woken(self) -> bool:
