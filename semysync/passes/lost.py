@@ -10,8 +10,9 @@ What is known of how this service stores numbers and texts (`Habits`) only makes
 stricter: what it then rejects is shown to a person, and never sent again by itself.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
+from enum import IntEnum
 from typing import Literal, NamedTuple
 
 import msgspec
@@ -21,6 +22,8 @@ from semysync.model import Attempt, Candidate
 
 LOOKS = 3  #: complete looks without a trace, at least, before a draft counts as not taken
 SLACK = timedelta(minutes=5)  #: by so much two clocks that agree may differ
+SAME_MINUTES = timedelta(minutes=15)  #: a message is made so soon after its request begins
+BEGINNING = 60  #: a text cut to fewer characters may as well be another text
 ENOUGH = 3  #: messages that show a habit
 
 
@@ -63,6 +66,14 @@ class Found(NamedTuple):
     doubled: dict[int, list[int]]
 
 
+class Fit(IntEnum):
+    """How well a message fits an attempt, of which it can be by its number and its time."""
+
+    PERHAPS = 1  #: could be the text cut short, and could as well be another text
+    CUT = 2
+    EQUAL = 3
+
+
 UNTAUGHT = Habits()
 
 Fate = Literal["wait", "queue", "hold", "expire", "cancel"]
@@ -75,30 +86,31 @@ def search(
     Say which of the candidates are whose.
 
     Of several equal candidates a draft gets the oldest; where fewer candidates than drafts fit each
-    other, all of these drafts are doubtful.
+    other, all of these drafts are doubtful. A draft that is not adopted is doubtful for as long as
+    a message to its number is nobody's, whatever its text.
     """
-    attempts, candidates = list(attempts), sorted(candidates)
-    owners = {c: _owners(c, attempts, habits) for c in candidates}
+    attempts = sorted(attempts, key=lambda attempt: (attempt.draft_id, attempt.began_at))
+    candidates = sorted(candidates, key=lambda candidate: candidate.id)
     doubled: dict[int, list[int]] = {}
-    wanted: dict[Candidate, set[int]] = {}
-    for candidate, fitting in owners.items():
-        open_ones = [a for a in fitting if not a.resent]
-        ghosts = [a for a in fitting if a.resent]
-        if ghosts and not any(candidate.id > a.above_id for a in open_ones):
-            for attempt in ghosts[:1]:
-                doubled.setdefault(attempt.draft_id, []).append(candidate.id)
-        elif open_ones:
-            wanted[candidate] = {a.draft_id for a in open_ones}
+    wanted: dict[int, dict[int, Fit]] = {}
+    for candidate in candidates:
+        fitting = [(a, fit) for a in attempts if (fit := _fit(a, candidate, habits))]
+        open_ones = [(a, fit) for a, fit in fitting if not a.resent]
+        ghosts = [(a, fit) for a, fit in fitting if a.resent]
+        if not open_ones:
+            if sure := [(-fit, a.draft_id) for a, fit in ghosts if fit > Fit.PERHAPS]:
+                doubled.setdefault(min(sure)[1], []).append(candidate.id)
+        elif not ghosts or _rather_open(candidate, open_ones, ghosts):
+            wanted[candidate.id] = _best(open_ones)
     adopted = _assigned(wanted)
     taken = {*adopted.values(), *(i for ids in doubled.values() for i in ids)}
     doubtful: dict[int, list[int]] = {}
-    for attempt in attempts:
-        if attempt.resent or attempt.draft_id in adopted:
+    for candidate in candidates:
+        if candidate.id in taken:
             continue
-        seen = [c.id for c in candidates if c.id not in taken and _possible(attempt, c)]
-        if seen:
-            ids = doubtful.setdefault(attempt.draft_id, [])
-            ids += [number for number in seen if number not in ids]
+        for draft_id in {a.draft_id for a in attempts if not a.resent and _possible(a, candidate)}:
+            if draft_id not in adopted:
+                doubtful.setdefault(draft_id, []).append(candidate.id)
     return Found(adopted, doubtful, doubled)
 
 
@@ -117,7 +129,8 @@ def fate(
     Decide what becomes of an unknown draft of which the account shows no message.
 
     `looks` are the complete ones that began after its request had ended, in this run of the
-    daemon, and `waited_s` is how long that is ago by a clock that cannot jump.
+    daemon, and `waited_s` is how long after that the last of them began, by a clock that cannot
+    jump: what became visible since was not looked for.
     """
     if doubtful or looks < LOOKS or waited_s < settle_s:
         return "wait"
@@ -139,11 +152,18 @@ def _possible(attempt: Attempt, candidate: Candidate) -> bool:
     return attempt.complete
 
 
-def _owners(candidate: Candidate, attempts: Sequence[Attempt], habits: Habits) -> list[Attempt]:
-    """Return the attempts of which a message may be: those with its very text, if there are any."""
-    possible = [a for a in attempts if _possible(a, candidate) and _same_form(a, candidate, habits)]
-    equal = [a for a in possible if _trimmed(a.text) == _trimmed(candidate.text)]
-    return equal or [a for a in possible if _one_begins_the_other(a.text, candidate.text, habits)]
+def _fit(attempt: Attempt, candidate: Candidate, habits: Habits) -> Fit | None:
+    if not _possible(attempt, candidate):
+        return None
+    ours, shown = _trimmed(attempt.text), _trimmed(candidate.text)
+    sure = _same_form(attempt, candidate, habits) and _same_minutes(attempt, candidate)
+    if not shown:
+        return None
+    if ours == shown:
+        return Fit.EQUAL if sure else None
+    if not _may_be_cut(attempt.text, shown, habits):
+        return None
+    return Fit.CUT if sure and len(shown) >= BEGINNING else Fit.PERHAPS
 
 
 def _same_form(attempt: Attempt, candidate: Candidate, habits: Habits) -> bool:
@@ -152,49 +172,72 @@ def _same_form(attempt: Attempt, candidate: Candidate, habits: Habits) -> bool:
     return attempt.phone == candidate.phone
 
 
-def _one_begins_the_other(ours: str, shown: str, habits: Habits) -> bool:
-    ours, shown = _trimmed(ours), _trimmed(shown)
-    if not shown:
+def _same_minutes(attempt: Attempt, candidate: Candidate) -> bool:
+    """Tell whether a message was made when the request was, as far as the clock is known."""
+    if candidate.made_at is None or not attempt.clock_right:
+        return True
+    return -SLACK <= candidate.made_at - attempt.began_at <= SAME_MINUTES
+
+
+def _may_be_cut(text: str, shown: str, habits: Habits) -> bool:
+    """Tell whether this may be what the service leaves of a text, trimmed before the cut or not."""
+    ours = _trimmed(text)
+    if not ours.startswith(shown) or len(ours) <= habits.longest_kept:
         return False
-    if ours.startswith(shown):
-        if len(ours) <= habits.longest_kept:
-            return False  # this service keeps texts of such a length
-        return habits.cut_at is None or len(shown) >= habits.cut_at
-    lengthens = habits.texts_lengthened or habits.texts_kept < ENOUGH
-    return bool(lengthens) and shown.startswith(ours)
+    cut_at = habits.cut_at
+    return cut_at is None or shown in {_trimmed(text[:cut_at]), _trimmed(ours[:cut_at])}
 
 
 def _trimmed(text: str) -> str:
     return text.replace("\r\n", "\n").strip()
 
 
-def _assigned(wanted: dict[Candidate, set[int]]) -> dict[int, int]:
+def _rather_open(
+    candidate: Candidate,
+    open_ones: Sequence[tuple[Attempt, Fit]],
+    ghosts: Sequence[tuple[Attempt, Fit]],
+) -> bool:
+    """
+    Tell whether a message is a draft's that waits, though it fits one as well that was resent.
+
+    Of equal texts it is, if it came after what was known at the request: whichever it is, the
+    number then got as many as were wanted. Otherwise nobody can say.
+    """
+    equal = all(fit is Fit.EQUAL for _, fit in [*open_ones, *ghosts])
+    return equal and any(candidate.id > attempt.above_id for attempt, _ in open_ones)
+
+
+def _best(fitting: Sequence[tuple[Attempt, Fit]]) -> dict[int, Fit]:
+    """Return the drafts of some attempts, each with its best fit."""
+    best: dict[int, Fit] = {}
+    for attempt, fit in fitting:
+        best[attempt.draft_id] = max(fit, best.get(attempt.draft_id, fit))
+    return best
+
+
+def _assigned(wanted: Mapping[int, Mapping[int, Fit]]) -> dict[int, int]:
     """
     Give each draft a message, in groups of drafts and messages that fit each other.
 
-    Within a group the oldest draft gets the oldest message, unless there are fewer messages than
-    drafts: then nobody can say whose they are.
+    Within a group the oldest draft gets the oldest message, but its own text first; unless a draft
+    is left without one: then nobody can say whose they are.
     """
     adopted: dict[int, int] = {}
     rest = dict(wanted)
     while rest:
         drafts = set(next(iter(rest.values())))
-        while more := {d for fits in rest.values() if fits & drafts for d in fits} - drafts:
+        while more := {d for fits in rest.values() if fits.keys() & drafts for d in fits} - drafts:
             drafts |= more
-        group = sorted(c for c, fits in rest.items() if fits <= drafts)
-        for candidate in group:
-            del rest[candidate]
-        adopted |= _paired(sorted(drafts), group, wanted)
+        group = {c: rest.pop(c) for c in sorted(rest) if rest[c].keys() <= drafts}
+        adopted |= _paired(sorted(drafts), group)
     return adopted
 
 
-def _paired(
-    drafts: list[int], group: list[Candidate], wanted: dict[Candidate, set[int]]
-) -> dict[int, int]:
+def _paired(drafts: Sequence[int], group: Mapping[int, Mapping[int, Fit]]) -> dict[int, int]:
     pairs: dict[int, int] = {}
-    for draft_id in drafts:
-        fitting = [c for c in group if draft_id in wanted[c] and c.id not in pairs.values()]
-        if not fitting:
-            return {}
-        pairs[draft_id] = fitting[0].id
-    return pairs
+    for fit in (Fit.EQUAL, Fit.CUT):
+        for draft_id in drafts:
+            free = (c for c in group if c not in pairs.values() and group[c].get(draft_id) is fit)
+            if draft_id not in pairs and (message_id := next(free, None)) is not None:
+                pairs[draft_id] = message_id
+    return pairs if len(pairs) == len(drafts) else {}
