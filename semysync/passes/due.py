@@ -80,12 +80,15 @@ class Refusals:
 
     All at once: three drafts in a row, or when the account itself is refused. Then the sending
     stops, one draft tries again after a pause that doubles, and none of these refusals counts
-    against the drafts. `now_s` is given by a clock that cannot jump.
+    against the drafts. That one is another each time, so that drafts which are bad themselves do
+    not stand before the good ones for ever. `now_s` is given by a clock that cannot jump.
     """
 
     def __init__(self) -> None:
         self.why: str | None = None  #: what stands against sending anything, in a sentence
         self._in_a_row: list[int] = []
+        self._given_back: set[int] = set()
+        self.tried: list[int] = []  #: who comes last now, having been refused in this round
         self._pauses = 0
         self.until_s = float("-inf")  #: when something may be sent again
 
@@ -97,18 +100,24 @@ class Refusals:
         """Note that the service took a draft: nothing is wrong with the account."""
         self.why = None
         self._in_a_row.clear()
+        self._given_back.clear()
+        self.tried.clear()
         self._pauses = 0
         self.until_s = float("-inf")
 
     def refused(self, draft_id: int) -> bool:
         """Note the refusal of a draft; tell whether so many in a row speak of the account."""
+        if draft_id in self.tried:  # all others that are due were tried: a new round
+            self.tried.clear()
+        self.tried.append(draft_id)
         if draft_id not in self._in_a_row:
             self._in_a_row.append(draft_id)
         return len(self._in_a_row) >= IN_A_ROW
 
     def stop(self, why: str, now_s: float, at_least_s: float = 0) -> list[int]:
-        """Stop the sending for a while, longer each time; return who was refused before."""
-        before = [] if self.why else list(self._in_a_row)
+        """Stop the sending for a while, longer each time; return who was refused before, once."""
+        before = [] if self.why else [i for i in self._in_a_row if i not in self._given_back]
+        self._given_back.update(before)
         self.why = why
         self._pauses += 1
         self.until_s = now_s + max(pause_s(self._pauses), at_least_s)
