@@ -6,8 +6,9 @@ mirrored since, it says which message is whose, and where a person must decide. 
 for a draft's only where nothing speaks against it: to hold a draft for a person costs a delay, to
 send it again a second message, to adopt a stranger's message a lost one.
 
-What is known of how this service stores numbers and texts (`Habits`) only makes the search
-stricter: what it then rejects is shown to a person, and never sent again by itself.
+What is known of how this service stores numbers and texts (`Habits`) makes the search stricter, but
+for short texts that it is known to cut: what is then rejected is shown to a person, and never sent
+again by itself.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,7 +24,7 @@ from semysync.model import Attempt, Candidate
 LOOKS = 3  #: complete looks without a trace, at least, before a draft counts as not taken
 SLACK = timedelta(minutes=5)  #: by so much two clocks that agree may differ
 SAME_MINUTES = timedelta(minutes=15)  #: a message is made so soon after its request begins
-BEGINNING = 60  #: a text cut to fewer characters may as well be another text
+BEGINNING = 60  #: a shorter one may as well be another text, unless this service is known to cut
 ENOUGH = 3  #: messages that show a habit
 
 
@@ -50,7 +51,8 @@ class Habits(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             kept = max(self.longest_kept, len(ours))
             texts = {"texts_kept": self.texts_kept + 1, "longest_kept": kept}
         elif shown and ours.startswith(shown):
-            texts = {"cut_at": max(self.cut_at or 0, len(shown))}
+            length = len(shown_text if text.startswith(shown_text) else shown)
+            texts = {"cut_at": max(self.cut_at or 0, length)}
         elif shown.startswith(ours):
             texts = {"texts_lengthened": self.texts_lengthened + 1}
         else:
@@ -89,7 +91,7 @@ def search(
     other, all of these drafts are doubtful. A draft that is not adopted is doubtful for as long as
     a message to its number is nobody's, whatever its text.
     """
-    attempts = sorted(attempts, key=lambda attempt: (attempt.draft_id, attempt.began_at))
+    attempts = list(attempts)
     candidates = sorted(candidates, key=lambda candidate: candidate.id)
     doubled: dict[int, list[int]] = {}
     wanted: dict[int, dict[int, Fit]] = {}
@@ -163,7 +165,8 @@ def _fit(attempt: Attempt, candidate: Candidate, habits: Habits) -> Fit | None:
         return Fit.EQUAL if sure else None
     if not _may_be_cut(attempt.text, shown, habits):
         return None
-    return Fit.CUT if sure and len(shown) >= BEGINNING else Fit.PERHAPS
+    told_apart = habits.cut_at is not None or len(shown) >= BEGINNING
+    return Fit.CUT if sure and told_apart else Fit.PERHAPS
 
 
 def _same_form(attempt: Attempt, candidate: Candidate, habits: Habits) -> bool:

@@ -98,36 +98,38 @@ WORLDS = [World(*values) for values in worlds()]
 # lost      there is none, and the other client's is taken for it
 #
 # A column says what becomes of it in `resend`, and behind a stroke in `hold` where that differs.
-# What the answer was, how numbers are stored and where the message is shown makes no difference.
+# Texts are kept, but for blanks around; or cut, from 60 characters on or by a service that is known
+# to; or strange: cut shorter by one that is not, or rewritten. What the answer was, how numbers are
+# stored and where the message is shown makes no difference.
 OUTCOMES = """
-text                | other               | clock   | habits   || not taken    | in time  | late              | never
+text     | other               | clock   | habits   || not taken    | in time  | late              | never
 
-same trimmed cut    | none                | *       | *        || again/person | right    | twice, told/right | twice/person
-same trimmed cut    | same                | *       | *        || lost         | mixed up | mixed up          | mixed up
-same trimmed cut    | same, shown after   | *       | *        || lost         | right    | mixed up          | mixed up
-same trimmed cut    | same, hours before  | known   | *        || person       | right    | right             | person
-same trimmed cut    | same, hours before  | unknown | *        || lost         | mixed up | mixed up          | mixed up
-same trimmed cut    | same, hours after   | known   | *        || again/person | right    | twice, told/right | twice/person
-same trimmed cut    | same, hours after   | unknown | *        || again/lost   | right    | twice, told/right | twice, told/mixed up
-same trimmed cut    | other               | *       | *        || person       | right    | right             | person
-same trimmed cut    | other, shown after  | *       | *        || person       | right    | right             | person
-same trimmed cut    | beginning           | *       | *        || person       | right    | right             | person
-same trimmed        | long beginning      | *       | untaught || lost         | mixed up | mixed up          | mixed up
-same trimmed        | long beginning      | *       | taught   || person       | right    | right             | person
-same trimmed        | longer              | *       | *        || person       | right    | right             | person
-cut                 | long beginning      | *       | *        || lost         | mixed up | mixed up          | mixed up
-cut                 | longer              | *       | *        || lost         | mixed up | mixed up          | mixed up
+kept cut | none                | *       | *        || again/person | right    | twice, told/right | twice/person
+kept cut | same                | *       | *        || lost         | mixed up | mixed up          | mixed up
+kept cut | same, shown after   | *       | *        || lost         | right    | mixed up          | mixed up
+kept cut | same, hours before  | known   | *        || person       | right    | right             | person
+kept cut | same, hours before  | unknown | *        || lost         | mixed up | mixed up          | mixed up
+kept cut | same, hours after   | known   | *        || again/person | right    | twice, told/right | twice/person
+kept cut | same, hours after   | unknown | *        || again/lost   | right    | twice, told/right | twice, told/mixed up
+kept cut | other               | *       | *        || person       | right    | right             | person
+kept cut | other, shown after  | *       | *        || person       | right    | right             | person
+kept cut | beginning           | *       | *        || person       | right    | right             | person
+kept     | long beginning      | *       | untaught || lost         | mixed up | mixed up          | mixed up
+kept     | long beginning      | *       | taught   || person       | right    | right             | person
+kept     | longer              | *       | *        || person       | right    | right             | person
+cut      | long beginning      | *       | *        || lost         | mixed up | mixed up          | mixed up
+cut      | longer              | *       | *        || lost         | mixed up | mixed up          | mixed up
 
-cut-short rewritten | none                | *       | *        || again/person | person   | twice/person      | twice/person
-cut-short rewritten | same, hours after   | *       | *        || again/person | person   | twice/person      | twice/person
-cut-short rewritten | same                | *       | *        || person       | person   | person            | person
-cut-short rewritten | same, shown after   | *       | *        || person       | person   | person            | person
-cut-short rewritten | same, hours before  | *       | *        || person       | person   | person            | person
-cut-short rewritten | other               | *       | *        || person       | person   | person            | person
-cut-short rewritten | other, shown after  | *       | *        || person       | person   | person            | person
-cut-short rewritten | beginning           | *       | *        || person       | person   | person            | person
-cut-short rewritten | long beginning      | *       | *        || person       | person   | person            | person
-cut-short rewritten | longer              | *       | *        || person       | person   | person            | person
+strange  | none                | *       | *        || again/person | person   | twice/person      | twice/person
+strange  | same, hours after   | *       | *        || again/person | person   | twice/person      | twice/person
+strange  | same                | *       | *        || person       | person   | person            | person
+strange  | same, shown after   | *       | *        || person       | person   | person            | person
+strange  | same, hours before  | *       | *        || person       | person   | person            | person
+strange  | other               | *       | *        || person       | person   | person            | person
+strange  | other, shown after  | *       | *        || person       | person   | person            | person
+strange  | beginning           | *       | *        || person       | person   | person            | person
+strange  | long beginning      | *       | *        || person       | person   | person            | person
+strange  | longer              | *       | *        || person       | person   | person            | person
 """
 
 
@@ -238,7 +240,7 @@ def habits(world):
 def outcome(world):
     """Name what became of the draft."""
     life = live(world)
-    if world.answer == "batch refused" and world.text not in {"cut-short", "rewritten"}:
+    if world.answer == "batch refused" and kind_of_text(world) != "strange":
         assert life.adopted[2] == 104
     if 1 not in life.adopted:
         return "person"
@@ -249,6 +251,17 @@ def outcome(world):
     return "again" if life.resent else "right"
 
 
+def kind_of_text(world):
+    match world.text:
+        case "same" | "trimmed":
+            return "kept"
+        case "cut":
+            return "cut"
+        case "cut-short":
+            return "cut" if world.habits == "taught" else "strange"
+    return "strange"
+
+
 def foretold(world):
     """Return what the table says of a world: of all its lines one must speak of it."""
     head, *lines = [line.split("||") for line in OUTCOMES.splitlines() if line]
@@ -257,7 +270,7 @@ def foretold(world):
         said.split("|")[column]
         for worlds, said in lines
         for text, other, clock, habits in [[value.strip() for value in worlds.split("|")]]
-        if world.text in text.split()
+        if kind_of_text(world) in text.split()
         and world.other == other
         and clock in {"*", world.clock}
         and habits in {"*", world.habits}
