@@ -117,7 +117,7 @@ class Refusals:
     def stop(self, why: str, now_s: float, at_least_s: float = 0) -> list[int]:
         """Stop the sending for a while, longer each time; return who was refused before, once."""
         before = [] if self.why else [i for i in self._in_a_row if i not in self._given_back]
-        self._given_back.update(before)
+        self._given_back.update(self._in_a_row)  # who is refused at a stop was never counted
         self.why = why
         self._pauses += 1
         self.until_s = now_s + max(pause_s(self._pauses), at_least_s)

@@ -88,7 +88,7 @@ def test_without_quiet_hours_there_are_none(text):
 
 def test_a_refused_draft_waits_five_seconds_doubling_to_ten_minutes():
     assert [pause_s(n) for n in range(1, 10)] == [5, 10, 20, 40, 80, 160, 320, 600, 600]
-    assert (pause_s(0), pause_s(-3), pause_s(10**9)) == (5, 5, 600)
+    assert (pause_s(0), pause_s(-3), pause_s(10**18)) == (5, 5, 600)
     assert isinstance(pause_s(1), float)
 
 
@@ -245,6 +245,26 @@ def test_attempts_are_not_given_back_a_second_time_when_sending_stops_anew():
 
     assert first == [1]
     assert refusals.stop("no connection", 60) == [2]
+
+
+def test_one_who_tries_during_a_stop_has_nothing_to_get_back():
+    refusals = Refusals()
+    for number in (1, 2, 3):
+        refusals.refused(number)
+    refusals.stop("the service refuses every draft", 0)
+    refusals.refused(4)
+
+    assert refusals.stop("the service refuses every draft", 5) == []
+    refusals.why = None
+    assert refusals.stop("no connection", 60) == []
+
+
+def test_after_a_draft_was_taken_attempts_can_be_given_back_anew():
+    refusals = Refusals()
+    for _ in range(2):
+        refusals.refused(1)
+        assert refusals.stop("no connection", 0) == [1]
+        refusals.taken()
 
 
 def play(refusals, queue, bad, *, most=50):
