@@ -51,8 +51,7 @@ class Habits(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             kept = max(self.longest_kept, len(ours))
             texts = {"texts_kept": self.texts_kept + 1, "longest_kept": kept}
         elif shown and ours.startswith(shown):
-            length = len(shown_text if text.startswith(shown_text) else shown)
-            texts = {"cut_at": max(self.cut_at or 0, length)}
+            texts = {"cut_at": max(self.cut_at or 0, len(shown_text))}  # blanks at the cut count
         elif shown.startswith(ours):
             texts = {"texts_lengthened": self.texts_lengthened + 1}
         else:

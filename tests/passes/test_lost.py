@@ -142,6 +142,20 @@ def test_a_text_that_was_cut_is_known_from_sixty_characters_on():
     assert adopts(attempt(text=LONG), message(text=LONG[:59])) == "doubt"
 
 
+def test_a_text_that_was_cut_and_made_in_other_minutes_is_left_to_a_person():
+    cut = message(text=LONG[:70], made_at=BEGAN + 60 * MINUTE)
+
+    assert adopts(attempt(text=LONG), cut) == "doubt"
+
+
+def test_a_cut_text_needs_to_fit_one_of_the_attempts_of_its_draft():
+    second = attempt(text=LONG, began_at=BEGAN + 60 * MINUTE)
+
+    found = search([attempt(text=LONG), second], [message(101, LONG[:70], made_at=BEGAN)])
+
+    assert found.adopted == {1: 101}
+
+
 def test_a_text_that_goes_on_after_ours_is_left_to_a_person():
     assert adopts(attempt(text=LONG[:70]), message(text=LONG)) == "doubt"
 
@@ -175,9 +189,9 @@ def test_messages_whose_ids_were_named_teach_how_the_service_stores():
 
 @pytest.mark.parametrize(
     ("sent", "shown", "cut_at"),
-    [("Good day, Ann", "Good day, ", 10), ("  Good day", "  Good", 6), ("  Good day", "Good", 4)],
+    [("Good day, Ann", "Good day, ", 10), ("  Good day", "  Good", 6), ("  Good day", "Good ", 5)],
 )
-def test_blanks_count_where_a_text_was_cut_before_it_was_trimmed_if_at_all(sent, shown, cut_at):
+def test_blanks_that_are_shown_at_a_cut_count(sent, shown, cut_at):
     assert UNTAUGHT.after(PHONE, sent, PHONE, shown).cut_at == cut_at
 
 
@@ -260,6 +274,9 @@ def test_a_message_with_the_text_of_one_draft_may_be_what_was_left_of_another(cu
     assert search([short, long], [message(101, short.text), message(102, LONG)]) == Found(
         {1: 101, 2: 102}, {}, {}
     )
+    assert search([short, long], [message(101, LONG), message(102, short.text)]) == Found(
+        {1: 102, 2: 101}, {}, {}
+    )
 
 
 def test_where_texts_are_known_to_be_kept_a_short_one_is_not_held_up_by_a_longer_one():
@@ -328,6 +345,12 @@ def test_an_older_message_may_be_of_either_and_is_left_to_a_person():
 
 def test_what_was_left_of_a_text_that_was_sent_again_is_no_other_drafts():
     ghost, waiting = attempt(1, LONG, resent=True), attempt(2, LONG[:70], above_id=100)
+
+    assert search([ghost, waiting], [message(102, LONG[:70])]) == Found({}, {2: [102]}, {})
+
+
+def test_a_second_message_with_the_very_text_is_not_what_was_left_of_another_draft():
+    ghost, waiting = attempt(1, LONG[:70], resent=True), attempt(2, LONG, above_id=100)
 
     assert search([ghost, waiting], [message(102, LONG[:70])]) == Found({}, {2: [102]}, {})
 
