@@ -13,9 +13,11 @@ import click
 from semysync import __version__
 from semysync.cli.common import complain, examples
 from semysync.cli.demo import demo
+from semysync.cli.drafts import cancel, hold, outbox, release, retry
 from semysync.cli.pulling import run, sync
 from semysync.cli.reading import devices, messages, status
 from semysync.cli.sandbox import sandbox
+from semysync.cli.sending import send
 from semysync.errors import SemysyncError
 
 
@@ -43,6 +45,7 @@ class Program(click.Group):
         "semysync demo                         # try it without an account",
         "SEMYSYNC_TOKEN=... semysync sync      # mirror your account",
         "semysync messages -n 50               # read it",
+        "semysync send +79201234567 Hello      # write",
     ),
 )
 @click.version_option(__version__, message="%(prog)s %(version)s", prog_name="semysync")
@@ -50,5 +53,19 @@ def main() -> None:
     """Keep a SQLite mirror of a SemySMS account."""
 
 
-for command in (demo, run, sync, messages, devices, status, sandbox):
+for command in (
+    demo,
+    run,
+    sync,
+    send,
+    outbox,
+    cancel,
+    hold,
+    release,
+    retry,
+    messages,
+    devices,
+    status,
+    sandbox,
+):
     main.add_command(command)

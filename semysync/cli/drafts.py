@@ -1,0 +1,501 @@
+"""
+`outbox`, `cancel`, `hold`, `release` and `retry`: look at drafts, and act on them.
+
+Like `send` they go through the table alone, and say in its own words what it refuses. Only
+`cancel --device` asks the service.
+"""
+
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from sqlite3 import Connection, Row
+from typing import TYPE_CHECKING
+
+import click
+
+from semysync.cli.common import (
+    complain,
+    config_option,
+    configured,
+    database_option,
+    examples,
+    json_option,
+    one_line,
+    print_json,
+    print_table,
+    reader_path,
+)
+from semysync.cli.moments import local_zone
+from semysync.mirror import drafts
+from semysync.mirror.drafts import ENDED, WAITING, Outcome
+from semysync.mirror.file import explained, open_reader, writing
+from semysync.mirror.lock import Right, is_held
+from semysync.mirror.times import from_utc_text, utc_text
+
+if TYPE_CHECKING:
+    from semysync.passes.cancel import Cancelled
+
+FINISHED = 10  #: so many finished drafts are shown
+HIGHEST_ID = 2**63 - 1
+AT_ONCE = 200  #: drafts in one transaction
+NAMED = 10  #: so many messages are named in a sentence
+
+COLOURS = {
+    **dict.fromkeys(("failed", "rejected", "expired"), "red"),
+    **dict.fromkeys(("held", "unknown", "cancelling"), "yellow"),
+    **dict.fromkeys(("sent", "delivered"), "green"),
+}
+
+TURN = "waits for its turn"
+#: what drafts wait for, or why they failed, where nobody has said more
+WHY = {
+    "sending": "waits for the answer of the service",
+    "unknown": "waits for a look into the account: the answer was lost",
+    "accepted": "waits for the phone to fetch it",
+    "on_phone": "waits for the phone to send it",
+    "cancelling": "waits for the service to cancel it",
+    "failed": "the phone or the network could not send it",
+}
+
+ids_argument = click.argument(
+    "ids", metavar="ID...", nargs=-1, type=click.IntRange(1, HIGHEST_ID), required=True
+)
+yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
+
+
+@click.command(
+    epilog=examples(
+        "semysync outbox",
+        "semysync outbox --status failed --status rejected --all",
+        "semysync outbox --status unknown --json | jq '.[].id'",
+    )
+)
+@config_option
+@database_option
+@json_option
+@click.option(
+    "-n",
+    "--limit",
+    type=click.IntRange(0, HIGHEST_ID),
+    default=FINISHED,
+    show_default=True,
+    help="How many of the finished ones.",
+)
+@click.option(
+    "--status",
+    "statuses",
+    type=click.Choice([*WAITING, *ENDED]),
+    metavar="STATUS",
+    multiple=True,
+    help="Only drafts of this status; may be given again.",
+)
+@click.option("--all", "everything", is_flag=True, help="All of the finished ones.")
+def outbox(
+    config: Path | None,
+    database: Path | None,
+    as_json: bool,
+    limit: int,
+    statuses: tuple[str, ...],
+    everything: bool,
+) -> None:
+    """
+    Show the drafts: all that wait, then those that were finished last.
+
+    Those on their way come first, then the others in the order in which they go. Below a draft
+    stands what it waits for, or why it failed. Times are local; JSON has them in UTC.
+
+    STATUS is queued, held, sending, unknown, accepted, on_phone or cancelling; or, of those that
+    are finished, sent, delivered, failed, cancelled, rejected or expired.
+    """
+    path = reader_path(config, database)
+    with explained(path), closing(open_reader(path)) as conn:
+        found = list(
+            drafts.drafts(conn, statuses or (*WAITING, *ENDED), None if everything else limit)
+        )
+        blocked = drafts.blocked(conn)
+    if as_json:
+        print_json([columns_of(row) | {"note": waits_for(row, blocked)} for row in found])
+        return
+    if not found:
+        click.echo("No drafts.")
+        return
+    shown = [(row, waits_for(row, blocked)) for row in found]
+    if sys.stdout.isatty():
+        print_for_terminal(shown)
+    else:
+        print_for_pipe(shown)
+    if any(row["status"] in WAITING and row["status"] != "held" for row in found):
+        warn_without_daemon(path)
+
+
+def columns_of(row: Row) -> dict[str, object]:
+    """Return a draft as the table has it."""
+    return {name: row[name] for name in row.keys() if name not in drafts.OURS}  # noqa: SIM118
+
+
+def waits_for(row: Row, blocked: str | None) -> str:
+    """Say what a draft waits for, or why it ended as it did."""
+    said = _reason(row, blocked)
+    if row["cancel_wanted_at"] and row["status"] in {"sending", "unknown", "accepted"}:
+        said = f"to be cancelled; {said}"
+    return said
+
+
+def _reason(row: Row, blocked: str | None) -> str:
+    status, error = row["status"], row["error"]
+    if status == "queued":
+        return _before_its_turn(row, blocked) or error or TURN
+    if status == "held":
+        return error or f"waits for `semysync release {row['id']}`"
+    if status == "accepted" and not row["is_seen"]:
+        return error or "waits for the account to show it"
+    return error or row["stuck_because"] or WHY.get(status, "")
+
+
+def _before_its_turn(row: Row, blocked: str | None) -> str | None:
+    """Say why a queued draft does not go yet, where that can be seen."""
+    now = utc_text(datetime.now(UTC))
+    if (row["next_attempt_at"] or "") > now:
+        return f"again at {time_in(row['next_attempt_at'])}: {row['error']}"
+    if (row["send_at"] or "") > now:
+        return f"not before {time_in(row['send_at'])[:16]}"
+    return blocked and f"nothing can be sent: {blocked}"
+
+
+def when(row: Row) -> str:
+    """Return since when a draft is what it is: finished, or waiting."""
+    at = row["finished_at"] or (row["updated_at"] if row["status"] == "sent" else row["created_at"])
+    return time_in(at)[:16]
+
+
+def time_in(text: str) -> str:
+    """Show a time of the mirror by the local clock."""
+    return f"{from_utc_text(text).astimezone():%Y-%m-%d %H:%M:%S}"
+
+
+def headings() -> list[str]:
+    """Name the columns; the zone of the times with them."""
+    return ["id", "status", f"when ({local_zone(datetime.now(UTC))})", "to"]
+
+
+def cells(row: Row) -> list[str]:
+    """Return what is shown of a draft before its text."""
+    return [str(row["id"]), row["status"], when(row), one_line(row["contact"] or row["phone"])]
+
+
+def print_for_pipe(shown: Sequence[tuple[Row, str]]) -> None:
+    """Print each draft in one line, as long as it is."""
+    rows = [[*cells(row), note, row["text"]] for row, note in shown]
+    print_table([*headings(), "note", "text"], rows)
+
+
+def print_for_terminal(shown: Sequence[tuple[Row, str]]) -> None:
+    """Print each draft in one line, cut where the terminal ends, and what it waits for below."""
+    from rich.cells import cell_len, set_cell_size
+    from rich.console import Console
+    from rich.padding import Padding
+    from rich.text import Text
+
+    console = Console(highlight=False, width=shutil.get_terminal_size().columns)
+    table = [headings(), *(cells(row) for row, _ in shown)]
+    widths = [min(max(map(cell_len, column)), 20) for column in zip(*table, strict=True)]
+
+    def line(parts: Sequence[str], text: str, colour: str = "") -> Text:
+        number, status, *others = (
+            part.rjust(width) if place == 0 else set_cell_size(part, width)
+            for place, (part, width) in enumerate(zip(parts, widths, strict=True))
+        )
+        return Text("  ").join([Text(number), Text(status, colour), *map(Text, others), Text(text)])
+
+    indent = widths[0] + 2
+    heading = line(table[0], "text")
+    heading.stylize("bold")
+    console.print(heading, no_wrap=True, overflow="ellipsis")
+    waiting = shown[0][0]["status"] in WAITING
+    for parts, (row, note) in zip(table[1:], shown, strict=True):
+        if waiting and row["status"] in ENDED:
+            waiting = False
+            console.print()
+        text = one_line(row["text"])
+        console.print(
+            line(parts, text, COLOURS.get(row["status"], "")), no_wrap=True, overflow="ellipsis"
+        )
+        if note and note != TURN:  # a long queue is no longer than it has to be
+            console.print(Padding(Text(one_line(note), "dim"), (0, 0, 0, indent)))
+
+
+@contextmanager
+def writing_drafts(path: Path) -> Iterator[Connection]:
+    """Open the outbox, and put into words what goes wrong with the file."""
+    with explained(path), closing(drafts.open_outbox(path)) as conn:
+        yield conn
+
+
+def warn_without_daemon(path: Path) -> None:
+    """Say that nobody sends."""
+    if is_held(path, Right.SENDER) is False:
+        complain("no daemon runs: nothing goes out until `semysync run` is started")
+
+
+@click.command(
+    epilog=examples(
+        "semysync cancel 17 18",
+        "semysync cancel --device 351",
+    )
+)
+@click.argument("ids", metavar="[ID]...", nargs=-1, type=click.IntRange(1, HIGHEST_ID))
+@click.option(
+    "--device", type=click.IntRange(1, HIGHEST_ID), help="All that this device has not fetched."
+)
+@yes_option
+@config_option
+@database_option
+@json_option
+def cancel(
+    ids: tuple[int, ...],
+    device: int | None,
+    yes: bool,
+    config: Path | None,
+    database: Path | None,
+    as_json: bool,
+) -> None:
+    """
+    Cancel drafts.
+
+    One that waits here is cancelled at once. For one that is on its way the wish is noted, and the
+    daemon cancels it at the service, if it is not too late: `semysync outbox` shows what came of it.
+
+    --device cancels, at the service, everything that a device has not fetched yet, whoever sent it.
+    Drafts that still wait here are left. It asks before, and needs the token.
+
+    Ends with 0 when all is done or noted, 1 where something was refused or too late.
+    """
+    if device is not None and ids:
+        raise click.UsageError("ID and --device do not go together")
+    if device is not None:
+        cancel_device(device, config, database, yes=yes, as_json=as_json)
+        return
+    if not ids:
+        raise click.UsageError("Missing argument 'ID...'.")
+    act(reader_path(config, database), ids, drafts.cancel, as_json=as_json)
+
+
+@click.command(epilog=examples("semysync hold 17 18"))
+@ids_argument
+@config_option
+@database_option
+@json_option
+def hold(ids: tuple[int, ...], config: Path | None, database: Path | None, as_json: bool) -> None:
+    """
+    Hold drafts that are queued, until `semysync release`.
+
+    Ends with 0 when all are held, 1 where one could not be.
+    """
+    act(reader_path(config, database), ids, drafts.hold, as_json=as_json)
+
+
+@click.command(epilog=examples("semysync release 17 18", "semysync release --all --yes"))
+@click.argument("ids", metavar="[ID]...", nargs=-1, type=click.IntRange(1, HIGHEST_ID))
+@click.option("--all", "everything", is_flag=True, help="Every draft that is held; it asks before.")
+@yes_option
+@config_option
+@database_option
+@json_option
+def release(
+    ids: tuple[int, ...],
+    everything: bool,
+    yes: bool,
+    config: Path | None,
+    database: Path | None,
+    as_json: bool,
+) -> None:
+    """
+    Put drafts that are held into the queue. Their life time counts from now on.
+
+    Ends with 0 when all are queued, 1 where one could not be.
+    """
+    if everything == bool(ids):
+        raise click.UsageError("give ids, or --all" + (", not both" if ids else ""))
+    path = reader_path(config, database)
+    if everything:
+        release_all(path, yes=yes, as_json=as_json)
+    else:
+        act(path, ids, drafts.release, as_json=as_json)
+
+
+@click.command(epilog=examples("semysync retry 17", "semysync retry 18 --yes"))
+@ids_argument
+@click.option("--yes", is_flag=True, help="Also where the message may then go out twice.")
+@config_option
+@database_option
+@json_option
+def retry(
+    ids: tuple[int, ...],
+    yes: bool,
+    config: Path | None,
+    database: Path | None,
+    as_json: bool,
+) -> None:
+    """
+    Send finished drafts once more: as copies, which have ids of their own and no key.
+
+    A held draft is copied too, and stays held. One whose answer was lost (`unknown`) is no copy but
+    is queued again itself; since the service may have taken it, that needs --yes.
+
+    Ends with 0 when all go out again, 1 where one does not.
+    """
+
+    def wish(conn: Connection, draft_id: int) -> Outcome:
+        return drafts.retry(conn, draft_id, twice=yes)
+
+    act(reader_path(config, database), ids, wish, as_json=as_json)
+
+
+def act(
+    path: Path,
+    ids: Sequence[int],
+    wish: Callable[[Connection, int], Outcome],
+    *,
+    as_json: bool,
+) -> None:
+    """Do something to each draft, say what came of it, and end with the code that says so."""
+    wanted = list(dict.fromkeys(ids))
+    outcomes: list[Outcome] = []
+    with writing_drafts(path) as conn:
+        for first in range(0, len(wanted), AT_ONCE):
+            with writing(conn):
+                done = [wish(conn, draft_id) for draft_id in wanted[first : first + AT_ONCE]]
+            outcomes += done
+    if as_json:
+        print_json([outcome._asdict() for outcome in outcomes])
+    for outcome in outcomes:
+        said = about(outcome)
+        if not outcome.done:
+            complain(said)
+        elif not as_json:
+            click.echo(f"{said[0].upper()}{said[1:]}.")
+    if any(o.done and (o.new_id or o.status in WAITING) and o.status != "held" for o in outcomes):
+        warn_without_daemon(path)
+    sys.exit(0 if all(outcome.done for outcome in outcomes) else 1)
+
+
+def about(outcome: Outcome) -> str:
+    """Say what came of a wish; the table's own sentences stand behind a colon."""
+    colon = ":" if outcome.sentence.startswith("outbox") else ""
+    return f"draft {outcome.id}{colon} {outcome.sentence}"
+
+
+def release_all(path: Path, *, yes: bool, as_json: bool) -> None:
+    """Release every draft that is held now, once a person agrees."""
+    with writing_drafts(path) as conn:
+        count, highest = drafts.held(conn)
+        question = f"Release {counted_drafts(count)}? They go out at once"
+        if count and not agreed(question, yes=yes):
+            sys.exit(1)
+        released = drafts.release_all(conn, highest) if count else 0
+    if as_json:
+        print_json({"released": released})
+    else:
+        click.echo(f"Released {counted_drafts(released)}.")
+    if released:
+        warn_without_daemon(path)
+
+
+def counted_drafts(count: int) -> str:
+    """Say a number of held drafts."""
+    return f"{count:,} held draft{'' if count == 1 else 's'}"
+
+
+def agreed(question: str, *, yes: bool) -> bool:
+    """Ask, unless --yes is given; where nobody can be asked that is needed."""
+    if yes:
+        return True
+    if not sys.stdin.isatty():
+        raise click.UsageError(
+            f"{question.partition('?')[0]}: nobody can be asked here, so say --yes"
+        )
+    return click.confirm(question, err=True)
+
+
+# All that waits at a device.
+
+
+def cancel_device(
+    number: int, config: Path | None, database: Path | None, *, yes: bool, as_json: bool
+) -> None:
+    """Cancel what a device has not fetched yet, and say what really was cancelled."""
+    from semysync import log
+    from semysync.cli.pulling import client_for
+    from semysync.mirror.store import Store
+    from semysync.passes.cancel import cancel_all
+
+    settings, path = configured(config, database)
+    token = settings.token()
+    log.silence()
+    with explained(path), closing(open_reader(path)) as conn:
+        device = drafts.device(conn, number)
+        if device is None:
+            raise click.UsageError(
+                f"the mirror knows no device {number}: `semysync devices` lists them"
+            )
+        name = f"device {number} ({one_line(device['name'] or 'no name')}, {device['channel']})"
+        known = len(drafts.open_messages(conn, number))
+        here = drafts.still_here(conn, number)
+        question = (
+            f"Cancel all that {name} has not fetched yet? The mirror knows {messages(known)} of it "
+            "that may wait"
+        )
+        if not agreed(question, yes=yes):
+            sys.exit(1)
+        with (
+            client_for(settings, token) as client,
+            Store.open(path, settings.locale()) as store,
+        ):
+            found = cancel_all(client, store, conn, number)
+    if as_json:
+        print_json(
+            {
+                "device": number,
+                "cancelled": found.cancelled,
+                "too_late": [{"id": i, "status": s} for i, s in found.too_late],
+                "still_waiting": found.waiting,
+                "error": str(found.failure) if found.failure else None,
+            }
+        )
+    else:
+        print_cancelled(found, name)
+        if here:
+            wait = (
+                "1 draft for it still waits" if here == 1 else f"{here:,} drafts for it still wait"
+            )
+            click.echo(f"{wait} in the outbox: see `semysync outbox`")
+    finish_cancel(found)
+
+
+def messages(count: int) -> str:
+    """Say a number of messages."""
+    return f"{count:,} message{'' if count == 1 else 's'}"
+
+
+def print_cancelled(found: "Cancelled", name: str) -> None:
+    """Say how many messages are really cancelled, and which are not."""
+    click.echo(f"Cancelled {messages(len(found.cancelled))} of {name}.")
+    for number, status in found.too_late[:NAMED]:
+        click.echo(f"too late  message {number} is {status}")
+    if len(found.too_late) > NAMED:
+        click.echo(f"too late  {len(found.too_late) - NAMED:,} more")
+    if found.waiting:
+        some = ", ".join(map(str, found.waiting[:NAMED]))
+        more = " …" if len(found.waiting) > NAMED else ""
+        click.echo(f"waiting   {messages(len(found.waiting))} not cancelled: {some}{more}")
+
+
+def finish_cancel(found: "Cancelled") -> None:
+    """End with the code that says what came of it."""
+    if found.failure:
+        complain(f"the service did not confirm it: {found.failure}")
+        sys.exit(1 if found.cancelled else found.failure.exit_code)
+    sys.exit(1 if found.too_late or found.waiting else 0)

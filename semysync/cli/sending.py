@@ -1,0 +1,482 @@
+"""
+`send`: put messages into the outbox, one from the command line or many from a file.
+
+It writes to the table as any program may, and needs neither the token nor the service; the daemon
+does the rest.
+"""
+
+import os
+import sqlite3
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import click
+
+from semysync.cli.common import (
+    complain,
+    config_option,
+    database_option,
+    examples,
+    json_option,
+    one_line,
+    print_json,
+    reader_path,
+)
+from semysync.cli.drafts import columns_of, time_in, waits_for, warn_without_daemon, writing_drafts
+from semysync.cli.moments import local_text, local_zone, moment
+from semysync.mirror import drafts
+from semysync.mirror.drafts import Added, NotAllowed
+from semysync.mirror.file import writing
+from semysync.mirror.times import from_utc_text, utc_text
+
+if TYPE_CHECKING:
+    from semysync.cli.sheet import Line
+
+MANY_PARTS = 3  #: above so many SMS parts a person may not know what a text costs
+LONGEST_INPUT = 100_000  #: bytes of a text from standard input: no message has more
+GROUP = 300  #: lines of a file in one transaction
+BREATH_S = 0.02  #: at least, between two of them: SQLite does not queue other writers, they try
+LOOK_EVERY_S = 0.05
+FOREVER = float("inf")
+
+HELP = f"""\
+Send a message: put a draft into the outbox; the daemon does the rest.
+
+The draft is safe when the command ends, and neither the network nor the token is needed. TEXT `-`
+reads the text from standard input, without the line ends at its end. A text that begins with a dash
+goes behind `--`, after all options.
+
+TIME is 09:00, the next one, or '2026-11-24 09:00', both by the local clock, which is that of
+{local_zone(datetime.now(UTC))} here; or it names its zone: 2026-11-24T09:00Z, 2026-11-24T12:00+03:00.
+
+--csv reads many from a file. Its first line names the columns, as in the table `outbox`: phone,
+text, and if wished device, priority, send_at and expires_at (in UTC, or with an offset),
+client_key, kind. They are separated by commas, semicolons or tabs, in UTF-8. The options stand for
+what a line leaves empty. What is refused is reported with its line; the others go in.
+
+Ends with 0 when it is in the outbox, or with --wait when it is sent; 1 where it failed, or lines
+were refused; 2 where the draft was refused; 75 where the time to wait is over.
+"""
+
+
+class Seconds(click.ParamType[float]):
+    """How long to wait."""
+
+    name = "seconds"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        try:
+            seconds = float(value)
+        except ValueError:
+            seconds = -1.0
+        if not seconds >= 0:
+            self.fail(
+                f"{value!r} is no number of seconds; put --wait behind TEXT, or write --wait=60",
+                param,
+                ctx,
+            )
+        return seconds
+
+
+@click.command(
+    help=HELP,
+    epilog=examples(
+        "semysync send +79201234567 'Your parcel is here'",
+        "semysync send +79201234567 'Good morning' --at 09:00 --key morning-17",
+        "semysync send +79201234567 'Your code is 4711' --priority 10 --wait 60",
+        "uptime | semysync send +79201234567 -",
+        "semysync send --kind ussd '*100#' --device 351",
+        "semysync send --csv customers.csv --at '2026-11-24 09:00'",
+    ),
+)
+@click.argument("phone", required=False)
+@click.argument("text", required=False)
+@click.option("--at", metavar="TIME", help="Not before this time.")
+@click.option("--expires", metavar="TIME", help="Not after this time.")
+@click.option("--device", help="A device's id, ids joined by commas, or `active`.")
+@click.option("--key", help="A key of yours: used twice, it is one message.")
+@click.option(
+    "--priority",
+    type=click.IntRange(0, 1_000_000),
+    metavar="NUMBER",
+    help="0 to 1000000, higher goes first; above 0 at any hour.",
+)
+@click.option("--kind", type=click.Choice(["text", "ussd"]), help="With `ussd` PHONE is the code.")
+@click.option("--hold", is_flag=True, help="Hold it until `semysync release`.")
+@click.option(
+    "--wait",
+    type=Seconds(),
+    is_flag=False,
+    flag_value=FOREVER,
+    metavar="[SECONDS]",
+    help="Show its way until it is sent or failed.",
+)
+@click.option("--csv", "sheet", metavar="FILE", help="Many from a file, or from `-`.")
+@config_option
+@database_option
+@json_option
+def send(
+    phone: str | None,
+    text: str | None,
+    at: str | None,
+    expires: str | None,
+    device: str | None,
+    key: str | None,
+    priority: int | None,
+    kind: str | None,
+    hold: bool,
+    wait: float | None,
+    sheet: str | None,
+    config: Path | None,
+    database: Path | None,
+    as_json: bool,
+) -> None:
+    send_at, expires_at = times(at, expires)
+    usual: dict[str, object] = {
+        "device": device,
+        "priority": priority,
+        "send_at": send_at and utc_text(send_at),
+        "expires_at": expires_at and utc_text(expires_at),
+        "kind": kind,
+        "status": "held" if hold else "queued",
+    }
+    if expires_at and expires_at <= datetime.now(UTC):
+        complain(f"{local_text(expires_at)} has passed already: what is sent now expires at once")
+    if sheet is not None:
+        only_a_sheet({"PHONE": phone, "--key": key, "--wait": wait})
+        send_sheet(sheet, usual, reader_path(config, database), as_json=as_json)
+        return
+    fields = usual | {"phone": phone, "text": wording(phone, text, kind), "client_key": key}
+    path = reader_path(config, database)
+    with writing_drafts(path) as conn:
+        seen = drafts.last_event(conn)
+        added = insert(conn, fields)
+        draft = drafts.one(conn, added.id) if added.id else None
+        if not as_json:
+            click.echo(what_became(added, draft, key))
+        elif wait is None or draft is None:
+            print_json({"inserted": added.new, "draft": draft and columns_of(draft)})
+        warn(path, draft)
+        if wait is not None and draft:
+            code = watch(conn, draft["id"], seen if added.new else None, wait, told=not as_json)
+            if as_json:
+                draft = drafts.one(conn, draft["id"])
+                print_json({"inserted": added.new, "draft": draft and columns_of(draft)})
+            sys.exit(code)
+
+
+def times(at: str | None, expires: str | None) -> tuple[datetime | None, datetime | None]:
+    """Return what is meant by --at and --expires, of which the second comes after the first."""
+    now = datetime.now(UTC)
+    send_at = None if at is None else meant("--at", at, now)
+    return send_at, None if expires is None else meant("--expires", expires, send_at or now)
+
+
+def meant(option: str, text: str, after: datetime) -> datetime:
+    """Return what is meant by a time, or end with what is wrong with it."""
+    try:
+        return moment(text, after=after)
+    except ValueError as exc:
+        raise click.UsageError(f"{option}: {exc}") from None
+
+
+def wording(phone: str | None, text: str | None, kind: str | None) -> str:
+    """Return the text of a draft, which may stand on standard input."""
+    if phone is None:
+        raise click.UsageError("Missing argument 'PHONE'.")
+    if text is None and kind != "ussd":
+        raise click.UsageError("Missing argument 'TEXT'.")
+    if text != "-":
+        return text or ""
+    if sys.stdin.isatty():
+        click.echo("Type the text, then Ctrl-D on a line of its own:", err=True)
+    given = sys.stdin.buffer.read(LONGEST_INPUT).decode("utf-8", "surrogateescape")
+    return given.rstrip("\r\n")
+
+
+def insert(conn: sqlite3.Connection, fields: Mapping[str, object]) -> Added:
+    """Insert a draft, or end with the sentence on what is wrong with it."""
+    try:
+        with writing(conn):
+            return add(conn, fields)
+    except NotAllowed as exc:
+        complain(str(exc))
+        sys.exit(2)
+
+
+def add(conn: sqlite3.Connection, fields: Mapping[str, object]) -> Added:
+    """Insert a draft; refuse as well what the table cannot see and the daemon would reject."""
+    from semysync.mirror.outbox import defect
+
+    if why := defect(*(str(fields.get(name) or "") for name in ("phone", "text"))):
+        raise NotAllowed(why)
+    return drafts.add(conn, fields)
+
+
+def what_became(added: Added, draft: sqlite3.Row | None, key: str | None) -> str:
+    """Say what became of a draft."""
+    used = f"The key {one_line(key or '')} was used before"
+    if draft is None:
+        return f"{used}, by a draft that is deleted: nothing is added."
+    to = f"Draft {draft['id']} to {one_line(draft['phone'])}"
+    if not added.new:
+        return f"{used}: nothing is added.\n{to} has it, and is {draft['status']}: {one_line(draft['text'])}"
+    said = f"{to} is {draft['status']}"
+    for name, bound in (("send_at", "not before"), ("expires_at", "not after")):
+        if draft[name]:
+            said += f", {bound} {local_and_utc(draft[name])}"
+    return f"{said}."
+
+
+def local_and_utc(text: str) -> str:
+    """Show a time of the mirror by the local clock, and as it is kept."""
+    shown = local_text(from_utc_text(text))
+    return shown if shown.endswith(" UTC") else f"{shown} ({text[:16].replace('T', ' ')} UTC)"
+
+
+def warn(path: Path, draft: sqlite3.Row | None) -> None:
+    """Say on standard error what the sender of a message may not know."""
+    if draft is None or draft["status"] in drafts.ENDED:
+        return
+    if draft["kind"] == "text" and (parts := parts_of(draft["text"])) > MANY_PARTS:
+        complain(f"the text takes {parts} SMS, and the operator may charge for each")
+    warn_without_daemon(path)
+
+
+def parts_of(text: str) -> int:
+    """Count the SMS that a text takes."""
+    from semysync.segments import segments
+
+    return segments(text)
+
+
+def watch(
+    conn: sqlite3.Connection, draft_id: int, seen: int | None, seconds: float, *, told: bool
+) -> int:
+    """
+    Show the way of a draft, a line for each status, until it is sent or failed; return the code.
+
+    `seen` is the last event before it was inserted; None where it was there before.
+    """
+    ends = time.monotonic() + seconds
+    draft = version = error = None
+    try:
+        while True:
+            latest = conn.execute("pragma data_version").fetchone()[0]
+            if draft is None or latest != version:
+                draft, happened, seen = drafts.news(conn, draft_id, seen)
+                if draft is None:
+                    complain(f"draft {draft_id} is deleted")
+                    return 1
+                if told:
+                    show(draft, happened, error)
+                version, error = latest, draft["error"]
+                if draft["status"] in drafts.ENDED:
+                    return 0 if draft["status"] in {"sent", "delivered"} else 1
+            if time.monotonic() >= ends:
+                why = waits_for(draft, drafts.blocked(conn))
+                complain(f"draft {draft_id} is still {draft['status']} after {seconds:g} s: {why}")
+                return os.EX_TEMPFAIL
+            time.sleep(max(0.0, min(LOOK_EVERY_S, ends - time.monotonic())))
+    except KeyboardInterrupt:
+        complain(f"stopped waiting; draft {draft_id} goes on: see `semysync outbox`")
+        return os.EX_TEMPFAIL
+
+
+def show(draft: sqlite3.Row, happened: Sequence[tuple[str, str]], before: str | None) -> None:
+    """Print what happened to a draft, with the sentence behind its present status."""
+    lines = [(at, what, "") for at, what in happened]
+    if lines and lines[-1][1] == draft["status"]:
+        lines[-1] = (*lines[-1][:2], arrived(draft))
+    elif draft["error"] not in {None, before}:
+        lines.append((draft["updated_at"], draft["status"], draft["error"]))
+    for at, what, why in lines:
+        click.echo(f"{time_in(at)[11:]}  {what:<10} {one_line(why)}".rstrip())
+
+
+def arrived(draft: sqlite3.Row) -> str:
+    """Say what there is to say of a draft that has come to a status."""
+    if draft["status"] == "accepted" and draft["error"] is None:
+        return f"message {draft['sent_id']}"
+    return draft["error"] or ""
+
+
+# Many from a file.
+
+
+@dataclass(kw_only=True)
+class Report:
+    """What became of the lines of a file, as far as they are committed."""
+
+    drafts: list[tuple[int, int]] = field(default_factory=list)  #: line, id
+    known: list[tuple[int, int | None]] = field(default_factory=list)  #: their key was used before
+    refused: list[tuple[int, str]] = field(default_factory=list)  #: line, sentence
+    long: int = 0  #: texts of many parts
+    last: int = 0  #: the last line that was seen to
+
+
+def only_a_sheet(others: Mapping[str, object]) -> None:
+    """Refuse what makes no sense beside a file."""
+    for name, value in others.items():
+        if value is not None:
+            raise click.UsageError(f"{name} and --csv do not go together")
+
+
+def send_sheet(sheet: str, usual: Mapping[str, object], path: Path, *, as_json: bool) -> None:
+    """Insert a draft for each line of a file, and report what came of it."""
+    from semysync.cli.sheet import BadSheet, lines
+
+    report = Report()
+    with opened(sheet) as raw, writing_drafts(path) as conn:
+        try:
+            with progress(raw) as draw:
+                for group in grouped(lines(raw)):
+                    done = Report(last=group[-1].number)
+                    began = time.monotonic()
+                    with writing(conn):
+                        for line in group:
+                            put(conn, line, usual, done)
+                    took_s = time.monotonic() - began
+                    merge(report, done)
+                    draw(report)
+                    time.sleep(max(BREATH_S, took_s))
+        except BadSheet as exc:
+            raise click.UsageError(f"{sheet}: {exc}") from None
+        except (KeyboardInterrupt, sqlite3.Error) as exc:
+            print_report(report, sheet, as_json=as_json)
+            complain(f"broken off behind line {report.last} of {sheet}: what follows is not added")
+            if isinstance(exc, KeyboardInterrupt):
+                sys.exit(1)
+            raise
+    print_report(report, sheet, as_json=as_json)
+    if report.long:
+        complain(
+            f"{counted(report.long, 'text')} of more than {MANY_PARTS} SMS, each may be charged for"
+        )
+    if report.drafts:
+        warn_without_daemon(path)
+    sys.exit(1 if report.refused else 0)
+
+
+@contextmanager
+def opened(sheet: str) -> Iterator[BinaryIO]:
+    """Open a file, or take standard input."""
+    if sheet == "-":
+        yield sys.stdin.buffer
+        return
+    try:
+        raw = Path(sheet).open("rb")  # noqa: SIM115  errors of what is done with it are not ours
+    except OSError as exc:
+        raise click.UsageError(f"cannot read {sheet}: {exc.strerror}") from None
+    with raw:
+        yield raw
+
+
+def grouped(lines: Iterable["Line"]) -> Iterator[list["Line"]]:
+    """Read lines by the group, so that no transaction waits for who writes them."""
+    source = iter(lines)
+    while group := list(islice(source, GROUP)):
+        yield group
+
+
+def put(
+    conn: sqlite3.Connection, line: "Line", usual: Mapping[str, object], report: Report
+) -> None:
+    """Insert the draft of a line, and note what became of it."""
+    if line.fields is None:
+        report.refused.append((line.number, line.error or ""))
+        return
+    fields = {**usual, **{name: cell for name, cell in line.fields.items() if cell}}
+    try:
+        added = add(conn, fields)
+    except NotAllowed as exc:
+        report.refused.append((line.number, str(exc)))
+        return
+    if not added.new:
+        report.known.append((line.number, added.id))
+    elif added.id is not None:
+        report.drafts.append((line.number, added.id))
+        if fields.get("kind") != "ussd":
+            report.long += parts_of(str(fields.get("text", ""))) > MANY_PARTS
+
+
+def merge(report: Report, done: Report) -> None:
+    """Add what became of a group to the report."""
+    report.drafts += done.drafts
+    report.known += done.known
+    report.refused += done.refused
+    report.long += done.long
+    report.last = done.last
+
+
+@contextmanager
+def progress(raw: BinaryIO) -> Iterator[Callable[[Report], None]]:
+    """Show a bar on a terminal; elsewhere nothing."""
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    size = None
+    if raw.seekable():
+        size = raw.seek(0, 2) or None
+        raw.seek(0)
+    columns = (
+        BarColumn(),
+        TextColumn("{task.fields[added]:>9,} drafts"),
+        TextColumn("{task.fields[refused]:,} refused"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+        task = bars.add_task("", total=size, added=0, refused=0)
+
+        def draw(report: Report) -> None:
+            bars.update(
+                task,
+                completed=raw.tell() if size else 0,
+                added=len(report.drafts),
+                refused=len(report.refused),
+            )
+
+        yield draw
+
+
+def print_report(report: Report, sheet: str, *, as_json: bool) -> None:
+    """Print what became of a file."""
+    for number, sentence in report.refused:
+        complain(f"{sheet}, line {number}: {sentence}")
+    if as_json:
+        print_json(
+            {
+                "inserted": len(report.drafts),
+                "known": len(report.known),
+                "drafts": [{"line": n, "id": i} for n, i in report.drafts],
+                "used_before": [{"line": n, "id": i} for n, i in report.known],
+                "refused": [{"line": n, "error": s} for n, s in report.refused],
+            }
+        )
+        return
+    said = f"Added {counted(len(report.drafts), 'draft')}"
+    if report.drafts:
+        first, last = report.drafts[0][1], report.drafts[-1][1]
+        said += f", id {first}" if first == last else f", ids from {first} to {last}"
+    if report.known:
+        said += f"; {counted(len(report.known), 'line')} with a key that was used before"
+    if report.refused:
+        said += f"; refused {counted(len(report.refused), 'line')}"
+    click.echo(f"{said}.")
+
+
+def counted(count: int, what: str) -> str:
+    """Say a number of things."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
