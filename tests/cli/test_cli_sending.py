@@ -82,16 +82,16 @@ def test_beside_a_daemon_nothing_is_to_be_said(program):
 
 def test_every_option_arrives_in_its_column(program):
     ended = program.run(
-        *("send", PHONE, "Hello", "--at", "2026-11-24T12:00+03:00", "--expires"),
+        *("send", PHONE, "Hello", "--at", "2030-11-24T12:00+03:00", "--expires"),
         *("2030-11-25T09:00Z", "--device", "351, 352", "--key", "order-1", "--priority", "7"),
         "--hold",
     )
 
-    assert "Draft 1 to +79201234567 is held, not before 2026-11-24 09:00 UTC, " in ended.stdout
+    assert "Draft 1 to +79201234567 is held, not before 2030-11-24 09:00 UTC, " in ended.stdout
     columns = "send_at, expires_at, device, client_key, priority, kind, status"
     assert drafts(program, columns) == [
         (
-            *("2026-11-24T09:00:00.000000Z", "2030-11-25T09:00:00.000000Z"),
+            *("2030-11-24T09:00:00.000000Z", "2030-11-25T09:00:00.000000Z"),
             *("351,352", "order-1", 7, "text", "held"),
         )
     ]
@@ -188,7 +188,7 @@ def test_a_key_of_a_deleted_draft_stays_used(program):
         ((PHONE, "see [ping]"), "outbox.text holds what the service would take for a command"),
         ((PHONE, "Hi", "--device", "my phone"), "outbox.device is not a device id"),
         ((PHONE, "Hi", "--key", "k" * 201), "outbox.client_key is longer than 200"),
-        ((PHONE, "Hi", "--at", "2026-11-24T09:00Z", "--expires", "2026-11-24T08:00Z"),
+        ((PHONE, "Hi", "--at", "2099-11-24T09:00Z", "--expires", "2099-11-24T08:00Z"),
          "outbox.expires_at is before send_at"),
         ((PHONE, b"\xcf\xf0"), "`text` holds bytes that are not UTF-8"),
         ((PHONE, "Hi", "--key", b"\xcf"), "a column holds bytes that are not UTF-8"),
