@@ -1,7 +1,7 @@
 """
-Logging, set up once: lines for a person on a terminal, JSON elsewhere, on standard error.
+Logging, set up once: lines for a person on a terminal and in the journal, JSON elsewhere.
 
-Events are `noun.past`, facts are keys. Texts and numbers of messages are never handed to a logger,
+They go to standard error. Events are `noun.past`, facts are keys. Texts and numbers of messages are never handed to a logger,
 tracebacks come without the values of variables, and a token that got into a line all the same,
 inside an error of a library for example, is masked.
 """
@@ -22,13 +22,15 @@ from semysync.config import Log
 #: an id of the service has
 NUMBER = re.compile(r"\+\d(?:[ ().-]{0,2}\d){7,}|(?<![\d.:+-])\d{11,15}(?!\d|[.:]\d)")
 QUIET = ("httpx", "httpcore", "apscheduler")  # their warnings tell nothing that ours do not
+PRIORITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}  #: the journal's
 
 
 def set_up(config: Log, *, token: str = "", stream: TextIO | None = None) -> None:
     """Send our lines, and the warnings of libraries, to `stream`, which is standard error."""
     stream = stream or sys.stderr
     on_terminal = stream.isatty()
-    console = config.format == "console" or (config.format == "auto" and on_terminal)
+    journal = is_journal(stream, os.environ.get("JOURNAL_STREAM", ""))
+    console = config.format == "console" or (config.format == "auto" and (on_terminal or journal))
     renderer: structlog.typing.Processor = (
         structlog.dev.ConsoleRenderer(
             colors=on_terminal and not os.environ.get("NO_COLOR"),
@@ -41,10 +43,10 @@ def set_up(config: Log, *, token: str = "", stream: TextIO | None = None) -> Non
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            *([] if journal and console else [structlog.processors.TimeStamper("iso", utc=True)]),
             structlog.processors.format_exc_info,
             masking(token, numbers=config.numbers == "masked"),
-            renderer,
+            with_priority(renderer) if journal else renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(
             logging.getLevelNamesMapping()[config.level.upper()]
@@ -55,6 +57,25 @@ def set_up(config: Log, *, token: str = "", stream: TextIO | None = None) -> Non
     logging.basicConfig(handlers=[Forwarding()], level=logging.WARNING, force=True)
     for name in QUIET:
         logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def is_journal(stream: TextIO, named: str) -> bool:
+    """Tell whether a stream leads to systemd's journal: `named` are its numbers, `device:inode`."""
+    try:
+        found = os.fstat(stream.fileno())
+    except (OSError, ValueError):  # it is closed, or no file
+        return False
+    return named == f"{found.st_dev}:{found.st_ino}"
+
+
+def with_priority(renderer: structlog.typing.Processor) -> structlog.typing.Processor:
+    """Begin each line with its level as the journal reads it; it takes every line for an entry."""
+
+    def render(logger: Any, method: str, event: MutableMapping[str, Any]) -> str:
+        mark = f"<{PRIORITIES.get(event['level'], 6)}>"
+        return "\n".join(mark + line for line in str(renderer(logger, method, event)).splitlines())
+
+    return render
 
 
 class Enduring:

@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import os
 import subprocess
 import sys
 
@@ -200,3 +201,69 @@ def test_a_library_that_fails_to_write_its_line_goes_on(logged):
     shown = logged(lambda _: logging.getLogger("some.library").warning("%d", "a"))
 
     assert "%d" in shown
+
+
+@pytest.fixture
+def journal(tmp_path, monkeypatch):
+    """A stream that is named as the journal is for a unit of systemd."""
+    with (tmp_path / "journal").open("w+", encoding="utf-8") as stream:
+        found = os.fstat(stream.fileno())
+        monkeypatch.setenv("JOURNAL_STREAM", f"{found.st_dev}:{found.st_ino}")
+        yield stream
+
+
+def in_journal(journal, write, config=None):
+    log.set_up(config or Log(), token=SECRET, stream=journal)
+    write(structlog.get_logger("semysync"))
+    journal.seek(0)
+    return journal.read()
+
+
+def test_in_the_journal_a_line_has_its_level_and_no_time_of_its_own(journal):
+    def write(logger):
+        logger.info("pass.finished", added=3)
+        logger.warning("pass.odd")
+        logger.error("pass.failed", error="no answer came")
+
+    assert in_journal(journal, write).splitlines() == [
+        "<6>[info     ] pass.finished added=3",
+        "<4>[warning  ] pass.odd",
+        "<3>[error    ] pass.failed error='no answer came'",
+    ]
+
+
+def test_in_the_journal_each_line_of_a_traceback_has_its_level(journal):
+    lines = in_journal(journal, log_failure).splitlines()
+
+    assert len(lines) > 3
+    assert all(line.startswith("<3>") for line in lines)
+    assert lines[-1].endswith("ValueError: it went wrong with ***")
+
+
+def test_json_in_the_journal_has_its_level_and_its_time(journal):
+    written = in_journal(journal, lambda logger: logger.warning("pass.odd"), Log(format="json"))
+
+    assert written.startswith("<4>{")
+    assert "timestamp" in json.loads(written[3:])
+
+
+@pytest.mark.parametrize("named", ["", "1:2", "nonsense"])
+def test_a_journal_that_standard_error_does_not_lead_to_is_not_meant(journal, monkeypatch, named):
+    """The variable is inherited by programs whose output goes elsewhere."""
+    monkeypatch.setenv("JOURNAL_STREAM", named)
+
+    assert in_journal(journal, lambda logger: logger.info("x.done")).startswith("{")
+
+
+def test_a_child_that_writes_into_the_journal_speaks_its_language(tmp_path):
+    """The whole program, with standard error connected as systemd does it."""
+    code = (
+        "import os, sys; found = os.fstat(2);"
+        "os.environ['JOURNAL_STREAM'] = f'{found.st_dev}:{found.st_ino}';"
+        "from semysync import log; from semysync.config import Log; import structlog;"
+        "log.set_up(Log()); structlog.get_logger('semysync').error('x.failed', cause='y')"
+    )
+
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+
+    assert ended.stderr == b"<3>[error    ] x.failed cause=y\n"
