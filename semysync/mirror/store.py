@@ -18,7 +18,7 @@ import msgspec
 from sqlite_utils import Database
 
 from semysync.mirror import account as plan
-from semysync.mirror import arrivals, boxes, clocks, conflicts, devices, marks, passes
+from semysync.mirror import arrivals, boxes, clocks, conflicts, devices, events, marks, passes
 from semysync.mirror.care import bring_up_to_date
 from semysync.mirror.clocks import Moment
 from semysync.mirror.devices import KnownDevice
@@ -39,6 +39,7 @@ from semysync.model import Account, Box, Device, Illegible, Message
 
 SERVICE_OFFSET = "utc_offset"  #: the key in `settings` of what was learnt of the service's clock
 SLICE = 2_000  #: rows a transaction, where many are written anew
+HIGHEST_ID = 2**63 - 1
 
 
 class Saved(NamedTuple):
@@ -123,13 +124,15 @@ class Store(AbstractContextManager["Store"]):
         *,
         now: datetime,
         mark: tuple[int, Mark] | None = None,
+        history_to: int = 0,
     ) -> Saved:
         """
         Add messages to a box and move a device's mark past them: both or neither.
 
         A message that is there already is brought up to date; what it said before stays in `extra`.
         What is `illegible`, or cannot be stored under its id, is kept in `conflicts`. `mark` is the device's id
-        (or `WHOLE_ACCOUNT`) and its new mark.
+        (or `WHOLE_ACCOUNT`) and its new mark. Nobody is told of new messages with ids up to
+        `history_to`.
         """
         table = TABLES[box]
         unfit = list(illegible)
@@ -155,12 +158,24 @@ class Store(AbstractContextManager["Store"]):
                 else:
                     moved[message.id] = moved.get(message.id, (old, old))[0], row
                     there[message.id] = row
-            boxes.add(conn, table, [new[number] for number in sorted(new)])
+            added = [new[number] for number in sorted(new)]
+            boxes.add(conn, table, added)
             boxes.change(conn, table, list(moved.values()), stamp)
+            if added and added[-1][0] > history_to:
+                events.came(conn, box, [row for row in added if row[0] > history_to], stamp)
+            events.moved(conn, box, list(moved.values()), stamp)
             unknown = conflicts.keep(conn, box, unfit, stamp)
             if mark:
                 marks.put(conn, box, *mark)
         return Saved(len(new), len(moved), unknown)
+
+    def history_to(self, box: Box) -> int:
+        """Return the id up to which a message that was never seen is history, and no news."""
+        return int(self.setting(f"history_to_{box}") or HIGHEST_ID)
+
+    def begin_news(self, box: Box) -> None:
+        """Let all that comes from now on count as news, also from devices that are yet to come."""
+        self.set_setting(f"history_to_{box}", str(self.newest(box, WHOLE_ACCOUNT)))
 
     def newest(self, box: Box, device_id: int, skip: int = 0) -> int:
         """Return the highest id of a device's (or the account's) box, or the one `skip` below it."""

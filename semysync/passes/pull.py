@@ -59,6 +59,7 @@ class Mirror(Protocol):
     def reset_mark(self, box: Box, device_id: int) -> None: ...
     def newest(self, box: Box, device_id: int, skip: int = 0) -> int: ...
     def oldest(self, box: Box, device_id: int, above: int) -> int: ...
+    def history_to(self, box: Box) -> int: ...
     def save(
         self,
         box: Box,
@@ -67,6 +68,7 @@ class Mirror(Protocol):
         *,
         now: datetime,
         mark: tuple[int, Mark] | None = None,
+        history_to: int = 0,
     ) -> Saved: ...
 
 
@@ -157,6 +159,7 @@ class Puller:
         question, answer = self._asked(look, mark, progress)
         ids: list[int] = []
         size, undated, unproven = 0, False, None
+        history_to = 0 if mark.loaded_at else self.mirror.history_to(progress.box)
         for messages, illegible, last in slices(answer):
             size += len(messages) + len(illegible)
             ids += [message.id for message in messages]
@@ -170,7 +173,12 @@ class Puller:
             if messages or illegible:
                 moved = (progress.device_id, mark) if last else None
                 saved = self.mirror.save(
-                    progress.box, messages, illegible, now=self.now(), mark=moved
+                    progress.box,
+                    messages,
+                    illegible,
+                    now=self.now(),
+                    mark=moved,
+                    history_to=history_to,
                 )
                 progress.add(saved)
             del messages  # or they would be in memory beside those of the next slice

@@ -26,7 +26,7 @@ from semysync.errors import (
 from semysync.mirror.devices import KnownDevice
 from semysync.mirror.marks import WHOLE_ACCOUNT
 from semysync.mirror.passes import Pass
-from semysync.mirror.store import Saved, Store
+from semysync.mirror.store import HIGHEST_ID, Saved, Store
 from semysync.mirror.times import utc_text
 from semysync.model import Box
 from semysync.passes import scope as scopes
@@ -135,22 +135,38 @@ class Sync:
 
     def box(self, box: Box, *, everyone: bool = False) -> Outcome:
         """Pull a box: of each device whose turn it is, or of `everyone`; or of the whole account."""
-        turns = None if everyone else self._turns
         with self._pass(box) as outcome:
-            if self._scope == "account":
-                self._pull(box, {WHOLE_ACCOUNT: True}, outcome)
-                self._index(box, outcome)
-                return outcome
-            devices = self._store.known_devices()
-            standing = self._standing(box)
-            if self._scope == "auto" and self._probe_is_due(box, standing, devices):
-                self._pull_and_probe(box, standing, devices, outcome)
-            elif standing.shown:
-                self._pull_as_a_whole(box, standing, devices, outcome, turns)
-            else:
-                self._pull(box, self._whose_turn(box, devices, turns), outcome)
+            self._pull_or_probe(box, outcome, None if everyone else self._turns)
             self._index(box, outcome)
+            self._begin_news(box)
         return outcome
+
+    def _pull_or_probe(self, box: Box, outcome: Outcome, turns: Turns | None) -> None:
+        if self._scope == "account":
+            self._pull(box, {WHOLE_ACCOUNT: True}, outcome)
+            return
+        devices = self._store.known_devices()
+        standing = self._standing(box)
+        if self._scope == "auto" and self._probe_is_due(box, standing, devices):
+            self._pull_and_probe(box, standing, devices, outcome)
+        elif standing.shown:
+            self._pull_as_a_whole(box, standing, devices, outcome, turns)
+        else:
+            self._pull(box, self._whose_turn(box, devices, turns), outcome)
+
+    def _begin_news(self, box: Box) -> None:
+        """
+        Note where news begins, as soon as a box is loaded of every device that there is.
+
+        What comes later is news, also the first message of a new device. Until then a device that
+        is loaded last may well hold newer history than those before it.
+        """
+        if self._store.history_to(box) < HIGHEST_ID or not self._store.last_complete("devices"):
+            return
+        there = [device.id for device in self._store.known_devices() if device.there]
+        asked = [WHOLE_ACCOUNT] if self._scope == "account" else there
+        if asked and all(self._store.mark(box, number).loaded_at for number in asked):
+            self._store.begin_news(box)
 
     def _index(self, box: Box, outcome: Outcome) -> None:
         """Make the indexes that a first load does without, once one has come through."""

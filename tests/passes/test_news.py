@@ -1,0 +1,90 @@
+"""What counts as news, and what as the history that a first load brings."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from semysync.mirror.store import HIGHEST_ID
+from semysync.model import Box
+
+PHONE = "+79201234567"
+
+
+@pytest.fixture
+def told(rows):
+    """Ask for the ids that events of received messages name."""
+    return lambda: [
+        row[0]
+        for row in rows(
+            "select message_id from events where kind = 'message.received' order by seq"
+        )
+    ]
+
+
+@pytest.mark.parametrize("scope", ["device", "account", "auto"])
+def test_a_first_load_is_silent_and_what_comes_after_it_is_told(make_sync, sandbox, told, scope):
+    sync = make_sync(scope=scope)
+    sync.once()
+    before = told()
+
+    new = sandbox.account.receive(PHONE, "new")
+    sync.once()
+
+    assert (before, told()) == ([], [new])
+
+
+def test_the_first_message_of_a_device_that_is_added_later_is_news(make_sync, sandbox, told):
+    sync = make_sync()
+    sync.once()
+
+    device_id = sandbox.account.add_device(name="new")
+    new = sandbox.account.receive(PHONE, "first", device_id)
+    sync.once()
+
+    assert told() == [new]
+
+
+def test_old_messages_of_a_device_that_shows_up_later_are_history(make_sync, sandbox, told, rows):
+    device_id = sandbox.account.add_device(name="comes and goes")
+    old = sandbox.account.receive(PHONE, "old", device_id)
+    sandbox.account.receive(PHONE, "newest", min(sandbox.account.devices))
+    device = sandbox.account.devices.pop(device_id)
+    sync = make_sync()
+    sync.once()
+
+    sandbox.account.devices[device_id] = device
+    sync.once()
+
+    assert rows("select text from inbox where id = ?", old) == [("old",)]
+    assert told() == []
+
+
+def test_history_of_a_device_that_is_loaded_later_than_others_is_silent(
+    make_sync, sandbox, told, store
+):
+    first, second, _ = sorted(sandbox.account.devices)
+    sandbox.account.receive(PHONE, "newest of all", second)
+    sandbox.set(fault="http_500", fault_methods="inbox_sms")
+    sync = make_sync()
+    sync.once()
+    sandbox.set(fault="none")
+    sync._pull(Box.INBOX, {first: True}, sync.box(Box.SENT))
+    assert store.history_to(Box.INBOX) == HIGHEST_ID
+
+    sync.once()
+
+    assert told() == []
+    assert store.history_to(Box.INBOX) == max(sandbox.account.ids("inbox"))
+
+
+def test_a_message_that_shows_up_late_is_news_whatever_its_date(make_sync, sandbox, told):
+    late = sandbox.account.receive(
+        PHONE, "late", hidden=True, at=datetime.now(UTC) - timedelta(days=400)
+    )
+    sync = make_sync()
+    sync.once()
+
+    sandbox.account.reveal("inbox", late)
+    sync.once()
+
+    assert told() == [late]
