@@ -12,6 +12,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import Generic
@@ -38,6 +39,7 @@ from semysync.service.reading import Legible, Row
 BASE_URL = "https://semysms.net/api/3/"
 LARGEST_ANSWER = 32 * 1024 * 1024  # bytes; what is larger is asked for in smaller windows
 GLIMPSE = 256 * 1024  # bytes of an answer that says that it is larger: enough to learn from
+CLOCKS_DIFFER = timedelta(minutes=5)  # by so much two clocks that agree may differ
 PATIENCE = 10  # a whole answer may take this many times `timeout_s`, however slowly it drips in
 
 
@@ -113,10 +115,15 @@ class Client(AbstractContextManager["Client"]):
 
         None before any answer, and where answers bear no `Date`.
         """
+        theirs = self.service_now()
+        return None if theirs is None else time.time() - theirs.timestamp()
+
+    def service_now(self) -> datetime | None:
+        """Return what time it is at the service; None before any answer that bore a `Date`."""
         if self._date is None:
             return None
         theirs, then = self._date
-        return time.time() - (theirs + time.monotonic() - then)
+        return datetime.fromtimestamp(theirs + time.monotonic() - then, UTC)
 
     # Questions: they change nothing, and may be asked again.
 
@@ -231,6 +238,11 @@ class Client(AbstractContextManager["Client"]):
     def _deleted(
         self, method: str, doomed: Doomed, read: Callable[[Row], Legible]
     ) -> Answer[Legible]:
+        """Delete; refuse to where the caller's clock may be ahead, so that today looks old to it."""
+        theirs = self.service_now()
+        if theirs is None or doomed.now > theirs + CLOCKS_DIFFER:
+            raise ValueError(f"{method}: the service's clock does not bear out {doomed.now}")
+        self._pace.take(method, urgent=self._urgent)
         try:
             body = self._post(method, self._form(doomed.fields()))
             return Answer(reading.listed(method, body), read)

@@ -8,7 +8,7 @@ which can be made empty, and only they can be put to `Client`.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 MOST_IDS = 50  #: ids in one list; deployed clients use as many (observed), the limit is unknown
 
@@ -79,24 +79,41 @@ class Ids:
 @dataclass(frozen=True, slots=True)
 class Doomed:
     """
-    What a delete may name: a device, ids, and dates, all three.
+    What a delete may name: a device, ids, and dates that end before yesterday, all three.
 
-    A filter that the service ignores then still leaves the others, and today out of reach as long
-    as the caller's window ends before it.
+    A filter that the service ignores then still leaves the others, and today and yesterday out of
+    reach, whichever clock reads the dates. `now` is what the caller takes for the time, aware.
     """
 
     device_id: int
     which: Ids | Range
     dates: Dates
+    now: datetime
 
     def __post_init__(self) -> None:
         if self.device_id < 1:
             raise ValueError(f"a delete names a device, not {self.device_id}")
-        if isinstance(self.which, Range) and self.which.end is None:
-            raise ValueError("a range to delete has an end")
+        if isinstance(self.which, Range):
+            if self.which.end is None:
+                raise ValueError("a range to delete has an end")
+            if self.which.dates is not None:
+                raise ValueError("a delete has one window of dates, beside its range")
+        if self.dates.end > latest_end(self.now):
+            raise ValueError(f"a delete may reach to {latest_end(self.now)}, not to {self.dates.end}")
 
     def fields(self) -> Mapping[str, str]:
         return {"device": str(self.device_id)} | self.which.fields() | self.dates.fields()
+
+
+def latest_end(now: datetime) -> datetime:
+    """
+    Return the latest end of a window of dates that lies before yesterday, whoever reads it.
+
+    The service may read it by its own clock or by a phone's, and call a day yesterday by another
+    one: the end may be meant as late as twelve hours west of Greenwich, and a yesterday begins up
+    to 49 hours ago (a day on which the clocks change has 25).
+    """
+    return (now.astimezone(UTC) - timedelta(hours=49 + 12)).replace(tzinfo=None, microsecond=0)
 
 
 def _printed(moment: datetime) -> str:

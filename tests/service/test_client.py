@@ -2,7 +2,8 @@
 
 import socket
 import threading
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from email.utils import formatdate
 
 import httpx
 import pytest
@@ -99,8 +100,10 @@ def test_deletes_return_what_is_gone(client, sandbox):
     day = datetime.fromisoformat(oldest["date"])
     dates = Dates(day - timedelta(days=1), day + timedelta(days=1))
 
+    client.user()
+
     gone = client.delete_inbox(
-        Doomed(oldest["id_device"], Range(oldest["id"], oldest["id"]), dates)
+        Doomed(oldest["id_device"], Range(oldest["id"], oldest["id"]), dates, datetime.now(UTC))
     )
 
     assert [row.id for row in gone] == [oldest["id"]]
@@ -112,10 +115,34 @@ def test_deletes_of_sent_messages_go_by_list(client, sandbox):
     day = datetime.fromisoformat(oldest["date"])
     dates = Dates(day - timedelta(days=1), day + timedelta(days=1))
 
-    gone = client.delete_sent(Doomed(oldest["id_device"], Ids((oldest["id"],)), dates))
+    client.user()
+
+    gone = client.delete_sent(
+        Doomed(oldest["id_device"], Ids((oldest["id"],)), dates, datetime.now(UTC))
+    )
 
     assert [row.id for row in gone] == [oldest["id"]]
     assert oldest["id"] not in set(sandbox.account.ids("sent"))
+
+
+@pytest.mark.parametrize("ahead_s", [None, 301, 10**9])
+def test_nothing_is_deleted_by_a_clock_that_the_service_does_not_bear_out(ahead_s):
+    requests = []
+
+    def respond(request):
+        requests.append(request)
+        dated = {} if ahead_s is None else {"Date": formatdate(usegmt=True)}
+        return httpx.Response(200, json={"code": "0", "count": 0, "data": []}, headers=dated)
+
+    client = answering(respond)
+    client.user()
+    now = datetime.now(UTC) + timedelta(seconds=ahead_s or 0)
+    dates = Dates(datetime(2026, 1, 1), datetime(2026, 1, 2))
+
+    with pytest.raises(ValueError, match="clock"):
+        client.delete_sent(Doomed(1, Ids((1,)), dates, now))
+
+    assert len(requests) == 1
 
 
 def test_every_call_is_a_post_with_the_token_in_its_body():
@@ -123,9 +150,11 @@ def test_every_call_is_a_post_with_the_token_in_its_body():
 
     def respond(request):
         requests.append(request)
-        return httpx.Response(200, json={"code": "0", "count": 0, "id": 1, "data": []})
+        answer = {"code": "0", "count": 0, "id": 1, "data": []}
+        return httpx.Response(200, json=answer, headers={"Date": formatdate(usegmt=True)})
 
     client = answering(respond)
+    now = datetime.now(UTC)
     dates = Dates(datetime(2026, 1, 1), datetime(2026, 1, 2))
     client.user()
     list(client.devices(archived=False))
@@ -134,8 +163,8 @@ def test_every_call_is_a_post_with_the_token_in_its_body():
     client.send(outgoing())
     client.send_many([outgoing(reference="a")])
     client.cancel(1)
-    client.delete_inbox(Doomed(1, Range(1, 1), dates))
-    client.delete_sent(Doomed(1, Ids((1,)), dates))
+    client.delete_inbox(Doomed(1, Range(1, 1), dates, now))
+    client.delete_sent(Doomed(1, Ids((1,)), dates, now))
 
     assert len(requests) == 9
     for request in requests:

@@ -1,12 +1,15 @@
 """No question can be put that lacks a range, a list or dates: it would be about today only."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from semysync.service.client import Client
-from semysync.service.questions import Dates, Doomed, Ids, Range
+from semysync.service.questions import Dates, Doomed, Ids, Range, latest_end
 
+NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
 DAY = Dates(datetime(2026, 1, 1), datetime(2026, 1, 2, 23, 59, 59))
 
 
@@ -35,8 +38,10 @@ def test_a_list_is_joined_by_commas():
         lambda: Ids(tuple(range(1, 52))),
         lambda: Dates(datetime(2026, 1, 2), datetime(2026, 1, 1)),
         lambda: Dates(datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC)),
-        lambda: Doomed(0, Range(1, 2), DAY),
-        lambda: Doomed(1, Range(1), DAY),
+        lambda: Doomed(0, Range(1, 2), DAY, NOW),
+        lambda: Doomed(1, Range(1), DAY, NOW),
+        lambda: Doomed(1, Range(1, 2, DAY), DAY, NOW),
+        lambda: Doomed(1, Ids((1,)), Dates(DAY.start, datetime(2026, 3, 9)), NOW),
     ],
 )
 def test_an_empty_or_impossible_question_cannot_be_made(make):
@@ -45,7 +50,7 @@ def test_an_empty_or_impossible_question_cannot_be_made(make):
 
 
 def test_a_delete_carries_a_device_and_ids_and_dates():
-    assert Doomed(351, Range(15, 15), DAY).fields() == {
+    assert Doomed(351, Range(15, 15), DAY, NOW).fields() == {
         "device": "351",
         "start_id": "15",
         "end_id": "15",
@@ -54,6 +59,19 @@ def test_a_delete_carries_a_device_and_ids_and_dates():
     }
 
 
+@given(
+    st.datetimes(datetime(2020, 1, 1), datetime(2030, 1, 1), timezones=st.timezones()),
+    st.timezones(),
+    st.timezones(),
+)
+def test_a_window_to_delete_ends_before_yesterday_whoever_reads_it(now, reads, lives):
+    end = latest_end(now).replace(tzinfo=reads)
+
+    yesterday = now.astimezone(lives).date() - timedelta(days=1)
+
+    assert end.astimezone(lives).date() < yesterday
+
+
 def test_the_inbox_takes_no_list_of_ids_to_delete():
     with Client("0" * 32) as client, pytest.raises(TypeError, match="name a range"):
-        client.delete_inbox(Doomed(351, Ids((15,)), DAY))
+        client.delete_inbox(Doomed(351, Ids((15,)), DAY, NOW))
