@@ -1,7 +1,7 @@
 """
 The account: what the service holds, and what may happen to it while nobody calls.
 
-Two sorts of callers. The API's methods `select`, `send`, `cancel`, `remove` and read `devices`;
+Two sorts of callers. The API's methods `select`, `send`, `cancel`, `delete` and read `devices`;
 tests and the admin interface make messages appear, change and vanish. All of it is safe to call
 from any thread. Time is the injected clock's; the phones catch up with it at each call.
 """
@@ -72,6 +72,7 @@ class Account:
         )
         self._phone_clocks: dict[int, WallClock] = {}
         self._underway = Underway()
+        self._ghosts: dict[int, Row] = {}  # deleted while they waited, and sent all the same
         self._replies: list[Reply] = []
         self._arrived = self._start
         self._turn = 0
@@ -404,6 +405,23 @@ class Account:
                 row.cancelled = now
                 self._underway.discard(row.id)
             return len(waiting)
+
+    def delete(self, box: Box, ids: Iterable[int]) -> None:
+        """Rows are deleted by a call; what waits is then not sent, unless a switch says so."""
+        with self._lock:
+            waiting = {row.id: row for row in self._underway if row.fetched is None}
+            removed = self.remove(box, ids)
+            if box == "sent" and self.switches.deleted_waiting == "sent":
+                for id_ in waiting.keys() & set(removed):
+                    self._ghosts[id_] = waiting[id_]
+                    device = self.devices.get(waiting[id_].device_id)
+                    self._underway.add(waiting[id_], device, self.switches.phone_speed)
+
+    def sent_though_deleted(self) -> list[int]:
+        """The messages that a phone has sent after they were deleted."""
+        with self._lock:
+            self.advance()
+            return sorted(id_ for id_, row in self._ghosts.items() if row.sent is not None)
 
     def advance(self) -> int:
         """Let everything happen that is due; returns the present instant."""

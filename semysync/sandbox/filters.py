@@ -6,13 +6,13 @@ has a switch. `start_id`, `list_id` (sent) and the dates lift today-only, the ot
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC
 
 from semysync.sandbox.clocks import WallClock
 from semysync.sandbox.devices import Device
 from semysync.sandbox.refusals import RefusalError
-from semysync.sandbox.rows import Box, Clocks
+from semysync.sandbox.rows import Box, Clocks, Row, canonical
 from semysync.sandbox.selection import Wanted
 from semysync.sandbox.switches import Switches
 
@@ -34,7 +34,12 @@ def read_filters(
     """What a list or delete call asks for."""
     given = _given(box, params, switches)
     ids = _ids(given["list_id"], switches) if "list_id" in given else None
-    since, until = _dates(given, clocks.server if _by_server(switches) else clocks.phones)
+    by_print = switches.date_filter_clock == "printed"
+    by = clocks.phones if switches.date_filter_clock == "phone" else clocks.server
+    since, until = _dates(given, by)
+    printed = _printed(given, clocks) if by_print else None
+    if by_print:
+        since = until = None
     lifted = switches.today_only == "off" or not _LIFTING.isdisjoint(given)
     if not lifted:
         since, next_day = (clocks.server if switches.today == "server" else _UTC).day(now)
@@ -45,6 +50,7 @@ def read_filters(
         ids=ids,
         since=since,
         until=until,
+        printed=printed,
         devices=_devices(given, switches, devices),
         phone=given.get("phone"),
         any_of=switches.filters == "or" and lifted,
@@ -72,10 +78,6 @@ def _given(box: Box, params: Mapping[str, str], switches: Switches) -> dict[str,
         for name, value in params.items()
         if name in names and (switches.zero == "value" or value.strip() not in {"", "0"})
     }
-
-
-def _by_server(switches: Switches) -> bool:
-    return switches.date_filter_clock == "server"
 
 
 def _low(given: Mapping[str, str], switches: Switches) -> int | None:
@@ -111,6 +113,20 @@ def _dates(given: Mapping[str, str], clock: WallClock) -> tuple[int | None, int 
                 raise RefusalError("date")
         bounds.append(at)
     return bounds[0], bounds[1]
+
+
+def _printed(given: Mapping[str, str], clocks: Clocks) -> Callable[[Row], bool] | None:
+    """Compare the dates with what is printed in a row, as a column of a table would be."""
+    bounds = _dates(given, _UTC)
+    if bounds == (None, None):
+        return None
+    since, until = bounds
+
+    def shows(row: Row) -> bool:
+        at = _UTC.read(str(canonical(row, clocks).get("date")))
+        return at is not None and (since or 0) <= at and (until is None or at <= until)
+
+    return shows
 
 
 def _devices(

@@ -16,6 +16,7 @@ from semysync.sandbox.filters import FILTERS, id_list, whole_number
 from semysync.sandbox.refusals import RefusalError
 from semysync.sandbox.rows import Box
 from semysync.sandbox.sending import Made, Parcel, in_answer_order, stored_phone, stored_text
+from semysync.sandbox.switches import IGNORABLE, Switches
 
 _ZERO_IS_INT = ("user", "devices")
 _ZERO_IS_SWITCHED = ("outbox_sms", "inbox_sms", "del_outbox_sms", "del_inbox_sms")
@@ -198,18 +199,30 @@ def _listing(box: Box) -> Callable[[Account, Mapping[str, Any]], Answer]:
 
 
 def _deleting(box: Box) -> Callable[[Account, Mapping[str, Any]], Answer]:
-    """Deletes exactly the rows it answers with, so a cap covers both."""
+    """Deletes the rows it answers with, so a cap covers both, unless a switch parts the two."""
     method = "del_inbox_sms" if box == "inbox" else "del_outbox_sms"
 
     def deleted(account: Account, params: Mapping[str, Any]) -> Answer:
         switches = account.switches
-        rows = list(wire.Ordered(account.select(box, account.wanted(box, params)), switches))
-        account.remove(box, [row.id for row in rows])
+        wanted = account.wanted(box, _read_by_deletes(params, switches))
+        asked = list(wire.Ordered(account.select(box, wanted), switches))
+        gone = {"all": asked, "half": asked[::2], "none": []}[switches.delete_takes]
+        account.delete(box, [row.id for row in gone])
+        rows = {"gone": gone, "asked": asked, "half": gone[::2], "nothing": []}[
+            switches.delete_says
+        ]
         texts = map(wire.row_writer(switches, account.clocks, wire.NOT_IN_DELETES), rows)
         head = code_field(account, method, 0)
         return Answer(wire.envelope(head, len(rows), texts, switches), len(rows))
 
     return deleted
+
+
+def _read_by_deletes(params: Mapping[str, str], switches: Switches) -> dict[str, str]:
+    """The parameters without those that only the lists read."""
+    names = [name.strip() for name in switches.delete_ignores.split(",") if name.strip()]
+    unread = set().union(*(IGNORABLE[name] for name in names))
+    return {name: value for name, value in params.items() if name not in unread}
 
 
 def _cancel(account: Account, params: Mapping[str, Any]) -> Answer:

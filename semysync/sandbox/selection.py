@@ -7,7 +7,7 @@ in ascending order of ids; it merges the seeded history with the rows that came 
 
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import overload
 
@@ -26,6 +26,7 @@ class Wanted:
     ids: frozenset[int] | None = None
     since: int | None = None
     until: int | None = None
+    printed: Callable[[Row], bool] | None = None  #: by the date that a row shows
     devices: frozenset[int] | None = None
     phone: str | None = None
     any_of: bool = False  #: a row must pass one filter, not all
@@ -45,6 +46,8 @@ class Wanted:
         if self.since is not None or self.until is not None:
             since = -_FAR if self.since is None else self.since
             yield since <= row.at <= (_FAR if self.until is None else self.until)
+        if self.printed is not None:
+            yield self.printed(row)
         if self.devices is not None:
             yield row.device_id in self.devices
         if self.phone is not None:
@@ -124,6 +127,9 @@ def seeded_matches(
         if wanted.phone is not None:
             phone = wanted.phone
             matches = array("q", (n for n in matches if history.row(n).phone == phone))
+        if wanted.printed is not None:
+            shows = wanted.printed
+            matches = array("q", (n for n in matches if shows(history.row(n))))
     if not matches or not holes:
         return matches
     inside = holes[bisect_left(holes, matches[0]) : bisect_right(holes, matches[-1])]

@@ -10,7 +10,7 @@ sentence names the nearest switch or the values that are allowed.
 import difflib
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import timedelta, timezone, tzinfo
 from functools import cache
 from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
@@ -30,6 +30,19 @@ METHODS = (
     "del_outbox_sms",
     "del_inbox_sms",
 )
+
+IGNORABLE = {
+    "device": {"device"},
+    "list_id": {"list_id"},
+    "ids": {"start_id", "end_id"},
+    "dates": {"date_start", "date_end"},
+    "all": {"device", "list_id", "start_id", "end_id", "date_start", "date_end", "phone"},
+}
+
+_NAMED: dict[str, tuple[str, Collection[str]]] = {
+    "fault_methods": ("methods ", METHODS),
+    "delete_ignores": ("filters ", IGNORABLE),
+}
 
 Fault = Literal[
     "none",
@@ -191,8 +204,11 @@ class Switches(msgspec.Struct, frozen=True, kw_only=True):
         int, Meta(description="Seconds by which the phones' clocks are fast; below 0, slow.")
     ] = 0
     date_filter_clock: Annotated[
-        Literal["server", "phone"],
-        Meta(description="The clock that date_start and date_end are compared with."),
+        Literal["server", "phone", "printed"],
+        Meta(
+            description="What date_start and date_end are compared with: when a row was made, by "
+            "the server's or the phones' clock, or the date that is printed in it, right or wrong."
+        ),
     ] = "server"
     today_only: Annotated[
         Literal["on", "off"],
@@ -335,6 +351,30 @@ class Switches(msgspec.Struct, frozen=True, kw_only=True):
             "beside a device the whole queue is cancelled."
         ),
     ] = "alone"
+
+    # Deleting
+    delete_ignores: Annotated[
+        str,
+        Meta(
+            description="What the delete methods do not read while the lists do, by comma: device, "
+            "list_id, ids (start_id and end_id), dates; or all of it."
+        ),
+    ] = ""
+    delete_takes: Annotated[
+        Literal["all", "half", "none"],
+        Meta(description="How many of the rows a delete is about really go."),
+    ] = "all"
+    delete_says: Annotated[
+        Literal["gone", "asked", "half", "nothing"],
+        Meta(
+            description="Which rows a delete answers with: those that are gone, those it was "
+            "about, every second of those that are gone, or none."
+        ),
+    ] = "gone"
+    deleted_waiting: Annotated[
+        Literal["dropped", "sent"],
+        Meta(description="Whether a message that is deleted while it waits is sent all the same."),
+    ] = "dropped"
 
     # Plan
     plan: Annotated[
@@ -507,10 +547,10 @@ def _check_meaning(name: str, value: Any) -> None:
             raise ValueError(
                 f"{name} must be an offset like +03:00 or an IANA name, got {value!r}"
             ) from exc
-    if name == "fault_methods":
-        for method in filter(None, value.split(",")):
-            if method.strip() not in METHODS:
-                raise ValueError(f"{name} must name methods ({', '.join(METHODS)}), got {method!r}")
+    kind, known = _NAMED.get(name, ("", ()))
+    for part in filter(None, value.split(",")) if known else ():
+        if part.strip() not in known:
+            raise ValueError(f"{name} must name {kind}({', '.join(known)}), got {part!r}")
 
 
 def _values(hint: Any) -> str:

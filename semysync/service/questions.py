@@ -99,7 +99,9 @@ class Doomed:
             if self.which.dates is not None:
                 raise ValueError("a delete has one window of dates, beside its range")
         if self.dates.end > latest_end(self.now):
-            raise ValueError(f"a delete may reach to {latest_end(self.now)}, not to {self.dates.end}")
+            raise ValueError(
+                f"a delete may reach to {latest_end(self.now)}, not to {self.dates.end}"
+            )
 
     def fields(self) -> Mapping[str, str]:
         return {"device": str(self.device_id)} | self.which.fields() | self.dates.fields()

@@ -395,3 +395,20 @@ def test_ids_may_overlap(serve):
     service = serve(messages=2000, id_spaces="overlapping")
 
     assert not set(service.account.ids("inbox")).isdisjoint(service.account.ids("sent"))
+
+
+def test_dates_may_be_compared_with_what_is_printed(serve, devices):
+    service = serve(messages=6, date_filter_clock="printed")
+    account = service.account
+    device = min(account.devices)
+    account.phone_clock(device, "+00:00", -5 * 366 * 86400)
+    late = account.receive("900", "By a clock that is years behind", device)
+    year = account.row("inbox", late)["date"][:4]
+
+    shown = service.listed(
+        "inbox_sms", date_start=f"{year}-01-01 00:00:00", date_end=f"{year}-12-31 23:59:59"
+    )
+
+    assert late in shown
+    assert late not in service.listed("inbox_sms", date_start="2026-01-01 00:00:00")
+    assert len(service.listed("outbox_sms", date_start="2026-01-01 00:00:00")) > 0

@@ -215,6 +215,69 @@ def test_a_deleted_message_is_not_sent(service, clock):
     assert service.account.state()["on_their_way"] == 0
 
 
+def test_a_deleted_message_may_be_sent_all_the_same(serve, clock):
+    service = serve(deleted_waiting="sent")
+    id_ = service.send()
+    service.listed("del_outbox_sms", list_id=id_)
+    clock.move(minutes=1)
+
+    assert id_ not in service.account.ids("sent")
+    assert service.account.sent_though_deleted() == [id_]
+
+
+@pytest.mark.parametrize("ignored", ["device", "list_id", "dates", "all", "list_id, dates"])
+def test_a_delete_may_ignore_what_the_lists_read(serve, ignored):
+    service = serve(delete_ignores=ignored)
+    ids = service.account.ids("sent")
+    row = service.account.row("sent", ids[1])
+    today = service.send(device=row["id_device"])
+    day = row["date"][:10]
+    asked = {
+        "device": row["id_device"],
+        "list_id": ids[1],
+        "date_start": f"{day} 00:00:00",
+        "date_end": f"{day} 23:59:59",
+    }
+    rows = [service.account.row("sent", id_) for id_ in ids]
+    of_day = [row["id"] for row in rows if row["date"][:10] == day]
+    expected = {
+        "device": [ids[1]],
+        "list_id": [
+            i for i in of_day if service.account.row("sent", i)["id_device"] == row["id_device"]
+        ],
+        "dates": [ids[1]],
+        "all": service.account.ids("sent")[-1:],
+        "list_id, dates": [today],
+    }[ignored]
+
+    assert service.listed("outbox_sms", **asked) == [ids[1]]
+    deleted = service.listed("del_outbox_sms", **asked)
+
+    assert set(expected) <= set(deleted)
+    assert (ids[2] in deleted) == (ids[2] in expected)
+    assert not set(deleted) & set(service.account.ids("sent"))
+
+
+@pytest.mark.parametrize(
+    ("takes", "says", "gone", "said"),
+    [
+        ("all", "half", [0, 1, 2], [0, 2]),
+        ("all", "nothing", [0, 1, 2], []),
+        ("half", "gone", [0, 2], [0, 2]),
+        ("half", "asked", [0, 2], [0, 1, 2]),
+        ("none", "asked", [], [0, 1, 2]),
+    ],
+)
+def test_a_delete_may_do_other_than_it_says(serve, takes, says, gone, said):
+    service = serve(delete_takes=takes, delete_says=says)
+    ids = service.account.ids("inbox")
+
+    answered = service.listed("del_inbox_sms", start_id=ids[0], end_id=ids[2])
+
+    assert answered == [ids[i] for i in said]
+    assert set(ids) - set(service.account.ids("inbox")) == {ids[i] for i in gone}
+
+
 # Phones
 
 

@@ -51,6 +51,13 @@ def test_a_fault_is_for_methods_that_exist():
         parse(["fault_methods=sms, balance"])
 
 
+def test_a_delete_can_ignore_only_what_it_knows():
+    with pytest.raises(
+        ValueError, match=r"delete_ignores must name filters \(device, list_id, ids"
+    ):
+        parse(["delete_ignores=dates, phone"])
+
+
 def test_a_sandbox_checks_the_switches_it_is_given():
     with pytest.raises(ValueError, match="cap must be"):
         Sandbox(switches=Switches(cap=-3))
