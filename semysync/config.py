@@ -22,6 +22,7 @@ import msgspec
 
 from semysync.contact import is_region
 from semysync.errors import ConfigError
+from semysync.mirror.alarms import Limits
 from semysync.mirror.times import Locale, zone_named
 
 Seconds = Annotated[int, msgspec.Meta(ge=1, le=366 * 24 * 3600)]
@@ -200,6 +201,10 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
             name = "" if self.source == SYSTEM_CONFIG else self.source.stem
             return Path("/var/lib/semysync", name, "semysync.db")
         return _home(environ, "XDG_DATA_HOME", ".local/share") / "semysync" / "semysync.db"
+
+    def limits(self) -> Limits:
+        """Return when a phone is worth an event."""
+        return Limits(self.devices.offline_s, self.devices.battery_low)
 
     def locale(self) -> Locale:
         """Return what there is to know of zones and numbers for writing the mirror."""

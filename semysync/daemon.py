@@ -197,7 +197,11 @@ class Daemon:
                     largest=self._largest,
                 )
                 scope = self._config.pull.scope
-                step(Sync(self._client, store, puller, scope=scope, turns=self._turns))
+                limits = self._config.limits()
+                sync = Sync(
+                    self._client, store, puller, scope=scope, turns=self._turns, limits=limits
+                )
+                step(sync)
                 self._largest = puller.largest
         except Stopped:
             log.info("pass.stopped", kind=name)

@@ -187,7 +187,7 @@ def make_sync(
         lookback=timedelta(seconds=settings.pull.lookback_s),
         watch=watch,
     )
-    return Sync(client, store, puller, scope=settings.pull.scope)
+    return Sync(client, store, puller, scope=settings.pull.scope, limits=settings.limits())
 
 
 def ready(path: Path) -> None:

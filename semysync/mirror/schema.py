@@ -173,6 +173,15 @@ create table device_samples (
 ) strict
 """
 
+DEVICE_STATES = """
+create table device_states (
+    device_id         integer primary key,
+    silent_since      text,          -- since when its last contact was seen to stand still
+    offline_since     text,          -- when device.offline was told; null: it is in touch
+    battery_low_since text           -- when device.battery_low was told
+) strict
+"""
+
 ACCOUNT = """
 create table account (
     id            integer primary key autoincrement,
@@ -351,3 +360,9 @@ def m002_drafts(db: Database) -> None:
         db.execute(f"drop view if exists {view}")
     for statement in (*rules.DRAFTS, views.MESSAGES, views.STUCK, views.HEALTH):
         db.execute(statement)
+
+
+@MIGRATIONS()
+def m003_device_states(db: Database) -> None:
+    """What was told of the devices."""
+    db.execute(DEVICE_STATES)

@@ -15,10 +15,22 @@ from types import TracebackType
 from typing import NamedTuple, Self
 
 import msgspec
+import structlog
 from sqlite_utils import Database
 
 from semysync.mirror import account as plan
-from semysync.mirror import arrivals, boxes, clocks, conflicts, devices, events, marks, passes
+from semysync.mirror import (
+    alarms,
+    arrivals,
+    boxes,
+    clocks,
+    conflicts,
+    devices,
+    events,
+    marks,
+    passes,
+)
+from semysync.mirror.alarms import USUAL, Limits
 from semysync.mirror.care import bring_up_to_date
 from semysync.mirror.clocks import Moment
 from semysync.mirror.devices import KnownDevice
@@ -36,6 +48,8 @@ from semysync.mirror.rows import TABLES, Row, Table, Writing, is_another, merged
 from semysync.mirror.schema import LATER_INDEXES
 from semysync.mirror.times import ANYWHERE, Clock, Locale, utc_text
 from semysync.model import Account, Box, Device, Illegible, Message
+
+log = structlog.get_logger("semysync")
 
 SERVICE_OFFSET = "utc_offset"  #: the key in `settings` of what was learnt of the service's clock
 SLICE = 2_000  #: rows a transaction, where many are written anew
@@ -202,25 +216,43 @@ class Store(AbstractContextManager["Store"]):
         return {device.id: device.there for device in self.known_devices()}
 
     def save_devices(
-        self, rows: Iterable[Device | Illegible], *, now: datetime, complete: bool
+        self,
+        rows: Iterable[Device | Illegible],
+        *,
+        now: datetime,
+        complete: bool,
+        service_now: datetime | None = None,
+        limits: Limits = USUAL,
     ) -> Saved:
         """
         Bring the devices up to date; those absent from a `complete` list are marked as missing.
 
-        Nothing is written for a device of which nothing has changed.
+        Nothing is written for a device of which nothing has changed. What is worth an event by
+        `limits` is told; `service_now` is the time by the service's clock, where it is known.
         """
         stamp = utc_text(now)
         kept = list(rows)
         illegible = [row for row in kept if isinstance(row, Illegible)]
+        legible = [row for row in kept if not isinstance(row, Illegible)]
+        writing = self.writing()
         with self._write() as conn:
+            formerly = alarms.known(conn)
             added, changed = devices.save(
+                conn, legible, writing=writing, stamp=stamp, complete=complete
+            )
+            notices = alarms.watch(
                 conn,
-                [row for row in kept if not isinstance(row, Illegible)],
-                writing=self.writing(),
-                stamp=stamp,
-                complete=complete,
+                legible,
+                formerly,
+                limits=limits,
+                clock=writing.clocks.service,
+                now=now,
+                service_now=service_now,
+                looked_at=passes.last_complete(conn, "devices"),
             )
             unknown = conflicts.keep(conn, "devices", illegible, stamp)
+        for notice in notices:
+            log.info(notice.kind, device=notice.device_id, **notice.data)
         self._known_devices = None
         return Saved(added, changed, unknown)
 

@@ -9,7 +9,7 @@ device by device or as a whole, is decided in `scope`; which of the devices in a
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import msgspec
 import structlog
@@ -23,6 +23,7 @@ from semysync.errors import (
     Unreachable,
     Unreadable,
 )
+from semysync.mirror.alarms import USUAL, Limits
 from semysync.mirror.devices import KnownDevice
 from semysync.mirror.marks import WHOLE_ACCOUNT
 from semysync.mirror.passes import Pass
@@ -65,7 +66,8 @@ class Sync:
     The passes over one account and its mirror, for one thread.
 
     They share a client, so that one question is asked at a time. `turns` remembers from pass to
-    pass which devices can wait; without it every device is asked each time.
+    pass which devices can wait; without it every device is asked each time. `limits` say when a
+    phone is worth an event.
     """
 
     def __init__(
@@ -76,12 +78,14 @@ class Sync:
         *,
         scope: Scope = "auto",
         turns: Turns | None = None,
+        limits: Limits = USUAL,
     ) -> None:
         self._client = client
         self._store = store
         self._puller = puller
         self._scope = scope
         self._turns = turns
+        self._limits = limits
 
     def once(self) -> list[Outcome]:
         """Take every step once. Without devices there is nothing to ask the boxes for."""
@@ -107,7 +111,15 @@ class Sync:
                 rows = [row for devices in lists for row in devices]
                 # One that is absent may be among those that the service did not show.
                 all_shown = not any(devices.more for devices in lists)
-                outcome.add(self._store.save_devices(rows, now=now, complete=all_shown))
+                ahead_s = self._client.ahead_s()
+                saved = self._store.save_devices(
+                    rows,
+                    now=now,
+                    complete=all_shown,
+                    service_now=None if ahead_s is None else now - timedelta(seconds=ahead_s),
+                    limits=self._limits,
+                )
+                outcome.add(saved)
                 outcome.complete += 1
                 self._learn_clocks(before, asked_at, now)
         return outcome
