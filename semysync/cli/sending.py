@@ -215,7 +215,7 @@ def insert(conn: sqlite3.Connection, fields: Mapping[str, object]) -> Added:
 
 def add(conn: sqlite3.Connection, fields: Mapping[str, object]) -> Added:
     """Insert a draft; refuse as well what the table cannot see and the daemon would reject."""
-    from semysync.mirror.outbox import defect
+    from semysync.mirror.queued import defect
 
     if why := defect(*(str(fields.get(name) or "") for name in ("phone", "text"))):
         raise NotAllowed(why)

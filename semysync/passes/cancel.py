@@ -1,19 +1,57 @@
 """
-Cancel everything that waits at a device, and see in the rows what really was cancelled.
+Cancel messages at the service, and see in their rows what really was cancelled.
 
-What the service answers says nothing: only `is_cancel` in a message's row counts.
+`cancel_wanted` is the sender's: the messages of drafts that somebody wants cancelled. `cancel_all`
+is a person's: everything that waits at a device. What the service answers says nothing: only
+`is_cancel` in a message's row counts.
 """
 
 import sqlite3
-from datetime import UTC, datetime
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
+
+import structlog
 
 from semysync.errors import AnswerLost, Refused, ServiceError, Throttled
 from semysync.mirror import drafts
+from semysync.mirror.outbox import Outbox
 from semysync.mirror.store import Store
 from semysync.model import Box, Illegible
 from semysync.service.client import Client
 from semysync.service.questions import MOST_IDS, Ids
+
+log = structlog.get_logger("semysync")
+
+ASKED_AGAIN = timedelta(seconds=30)
+
+
+def cancel_wanted(
+    outbox: Outbox, client: Client, store: Store, now: Callable[[], datetime]
+) -> None:
+    """Ask for what is to be cancelled, and then see in the rows what really was."""
+    wanted = outbox.cancelling(now())
+    if not wanted:
+        return
+    said: dict[int, str] = {}
+    for draft in wanted:
+        try:
+            client.cancel(draft.message_id)
+            said[draft.id] = "the service was asked to cancel it, and has not done so yet"
+        except ServiceError as exc:
+            said[draft.id] = f"the service has not cancelled it: {exc}"
+    # The others that wait are read as well: a cancel may have hit those.
+    devices = store.waiting_messages(MOST_IDS)
+    by_device: dict[int | None, list[int]] = {}
+    for message_id in dict.fromkeys([*(draft.message_id for draft in wanted), *devices]):
+        by_device.setdefault(devices.get(message_id), []).append(message_id)
+    try:
+        for device_id, ids in by_device.items():
+            _read_again(client, store, device_id, ids, now)
+    except ServiceError as exc:
+        log.warning("cancel.not_seen", error=str(exc))
+    for draft in wanted:
+        outbox.put_off_cancel(draft.id, said[draft.id], now() + ASKED_AGAIN)
 
 
 class Cancelled(NamedTuple):
@@ -42,7 +80,7 @@ def cancel_all(
         raise
     except (AnswerLost, Refused) as exc:
         failure = exc
-    read = _read_again(client, store, device_id, ids)
+    read = _read_again(client, store, device_id, ids, lambda: datetime.now(UTC))
     statuses = drafts.statuses(reader, read)
     return Cancelled(
         cancelled=[i for i, status in statuses if status == "cancelled"],
@@ -52,7 +90,13 @@ def cancel_all(
     )
 
 
-def _read_again(client: Client, store: Store, device_id: int, ids: list[int]) -> list[int]:
+def _read_again(
+    client: Client,
+    store: Store,
+    device_id: int | None,
+    ids: list[int],
+    now: Callable[[], datetime],
+) -> list[int]:
     """Store the rows of messages as they are now; return the ids that were shown."""
     shown = []
     for first in range(0, len(ids), MOST_IDS):
@@ -62,6 +106,6 @@ def _read_again(client: Client, store: Store, device_id: int, ids: list[int]) ->
             for row in client.sent(Ids(some), device_id)
             if not isinstance(row, Illegible) and row.id in some
         ]
-        store.save(Box.SENT, rows, now=datetime.now(UTC))
+        store.save(Box.SENT, rows, now=now())
         shown += [row.id for row in rows]
     return shown

@@ -269,6 +269,18 @@ def test_three_refusals_in_a_row_stop_the_sending_and_count_for_nobody(make):
     assert len(rig.made()) == 5
 
 
+@pytest.mark.parametrize("batch", [1, 25])
+def test_bad_drafts_do_not_stand_before_a_good_one(make, batch):
+    rig = make(batch=batch, switches={"refuse_text": "bad"})
+    for count in range(7):
+        rig.draft(f"bad {count}", number(count), priority=1)
+    good = rig.draft("good", number(9))
+
+    rig.until(good, *GONE_OUT, most_s=900)
+
+    assert rig.made() == ["good"]
+
+
 @pytest.mark.parametrize(
     ("switches", "said"),
     [

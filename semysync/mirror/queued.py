@@ -1,0 +1,219 @@
+"""
+Which drafts go out next, in the SQL that says so.
+
+Each function works within a transaction of its caller (see `outbox`): new drafts are looked at,
+those that are due are claimed by one statement, and those whose time has passed are ended.
+"""
+
+import json
+import re
+import sqlite3
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from semysync.contact import contact_of
+from semysync.mirror.times import utc_text
+from semysync.segments import segments, utf16_units
+
+LONGEST_TEXT = 1000  #: UTF-16 units, as a phone counts
+AT_ONCE = 500  #: drafts that are looked at in one transaction
+WINDOW = 20  #: drafts of a batch are chosen from the first so many times as many
+
+UNSEEN = """
+select id, phone, text, kind from outbox
+ where contact is null and status in ('queued', 'held')
+ order by id
+ limit :most
+"""
+
+SEEN = """
+update outbox
+   set contact = :contact, segments = :segments,
+       updated_at = strftime('%Y-%m-%dT%H:%M:%f000Z', 'now')
+ where id = :id
+"""
+
+REJECT = """
+update outbox
+   set status = 'rejected', error = :error,
+       updated_at = strftime('%Y-%m-%dT%H:%M:%f000Z', 'now')
+ where id = :id
+"""
+
+# A draft that was tried before goes alone, by the call that can surely be refused; so does a code.
+_DUE = """
+    select outbox.id, contact, priority,
+           kind = 'ussd' or exists (select 1 from attempts where draft_id = outbox.id) as alone
+      from outbox indexed by outbox_queued
+     where status = 'queued' and contact is not null
+       and (priority > 0 or not :quiet)
+       and (send_at is null or (send_at <= :now and :clock_right))
+       and (next_attempt_at is null or next_attempt_at <= :now)
+       and outbox.id not in (select value from json_each(:refused))
+       and (device is not null or :device_at_hand)
+       and (not exists (select 1 from attempts where draft_id = outbox.id)
+            or outbox.id in (select value from json_each(:looked)))
+       and not exists (select 1 from outbox as other
+                        where other.status = 'sending' and other.contact = outbox.contact)
+       and not exists (select 1 from outbox as other
+                        where other.status = 'unknown' and other.contact = outbox.contact
+                          and substr(other.text, 1, 60) = substr(outbox.text, 1, 60))
+     order by priority desc, outbox.id
+     limit :window
+"""
+
+CLAIM = """
+with due as materialized (-- due
+), firsts as materialized (
+    select *, row_number() over (partition by contact order by priority desc, id) as turn from due
+), lead as (
+    select alone from firsts where turn = 1 order by priority desc, id limit 1
+)
+update outbox
+   set status = 'sending', attempts = attempts + 1, next_attempt_at = null, error = null,
+       updated_at = strftime('%Y-%m-%dT%H:%M:%f000Z', 'now')
+ where id in (select id from firsts
+               where turn = 1 and alone = (select alone from lead)
+               order by priority desc, id
+               limit iif((select alone from lead), 1, :batch))
+returning id, phone, contact, text, device, kind, priority, attempts
+""".replace("-- due\n", _DUE)
+
+ANY_DUE = "select exists (select 1 from (-- due\n))".replace("-- due\n", _DUE)
+
+ANY_UNSEEN = """
+select exists (select 1 from outbox where contact is null and status in ('queued', 'held'))
+"""
+
+_EXPIRES_AT = """
+coalesce(expires_at,
+         strftime('%Y-%m-%dT%H:%M:%f000Z',
+                  max(created_at, coalesce(send_at, ''),
+                      coalesce((select released_at from outbox_keys
+                                 where outbox_keys.id = outbox.id), '')),
+                  '+' || :lifetime_s || ' seconds'))
+"""
+
+EXPIRED = f"select id, error from outbox where status = 'queued' and {_EXPIRES_AT} <= :now"  # noqa: S608
+
+IS_EXPIRED = f"select {_EXPIRES_AT} <= :now from outbox where id = :draft_id"  # noqa: S608
+
+EXPIRE = """
+update outbox
+   set status = 'expired', error = :error,
+       updated_at = strftime('%Y-%m-%dT%H:%M:%f000Z', 'now')
+ where id = :draft_id
+"""
+
+
+class Draft(NamedTuple):
+    """A draft that is claimed for sending."""
+
+    id: int
+    phone: str
+    contact: str
+    text: str
+    device: str | None
+    kind: str
+    priority: int
+    attempts: int
+
+
+class Due(NamedTuple):
+    """What decides which drafts are due."""
+
+    now: datetime
+    batch: int = 25
+    quiet: bool = False
+    device_at_hand: bool = True
+    clock_right: bool = True
+    looked: Sequence[int] = ()  #: drafts that were tried, and of which a look has shown nothing
+    refused: Sequence[int] = ()  #: drafts that come after all others
+
+    def named(self) -> dict[str, object]:
+        """Return the parameters of the statements."""
+        return {
+            "now": utc_text(self.now),
+            "batch": self.batch,
+            "window": WINDOW * self.batch,
+            "quiet": self.quiet,
+            "device_at_hand": self.device_at_hand,
+            "clock_right": self.clock_right,
+            "looked": json.dumps(list(self.looked)),
+            "refused": json.dumps(list(self.refused)),
+        }
+
+
+def see_new(conn: sqlite3.Connection, region: str | None) -> None:
+    """Give new drafts their contact, and reject those that the table could not see through."""
+    for draft_id, phone, text, kind in conn.execute(UNSEEN, {"most": AT_ONCE}).fetchall():
+        if why := defect(phone, text):
+            conn.execute(REJECT, {"id": draft_id, "error": why})
+            continue
+        named = {
+            "id": draft_id,
+            "contact": phone.strip() if kind == "ussd" else contact_of(phone, region),
+            "segments": segments(text) if kind == "text" else None,
+        }
+        conn.execute(SEEN, named)
+
+
+def any_unseen(conn: sqlite3.Connection) -> bool:
+    """Tell whether there is a draft that was not looked at yet."""
+    return bool(conn.execute(ANY_UNSEEN).fetchone()[0])
+
+
+def any_due(conn: sqlite3.Connection, due: Due) -> bool:
+    """Tell whether there is a draft to send."""
+    anyone = due._replace(refused=()).named() | {"window": 1}
+    return bool(conn.execute(ANY_DUE, anyone).fetchone()[0])
+
+
+def claim(conn: sqlite3.Connection, due: Due) -> list[Draft]:
+    """Claim the drafts that are due and go out in one request, in their order."""
+    drafts = [Draft(*row) for row in conn.execute(CLAIM, due.named())]
+    if not drafts and due.refused:
+        return claim(conn, due._replace(refused=()))
+    return sorted(drafts, key=lambda draft: (-draft.priority, draft.id))
+
+
+def is_expired(conn: sqlite3.Connection, draft_id: int, now: datetime, lifetime_s: int) -> bool:
+    """Tell whether the time of a draft has passed."""
+    named = {"draft_id": draft_id, "now": utc_text(now), "lifetime_s": lifetime_s}
+    row = conn.execute(IS_EXPIRED, named).fetchone()
+    return bool(row and row[0])
+
+
+def any_expired(conn: sqlite3.Connection, now: datetime, lifetime_s: int) -> bool:
+    """Tell whether the time of a queued draft has passed."""
+    named = {"now": utc_text(now), "lifetime_s": lifetime_s}
+    return conn.execute(f"{EXPIRED} limit 1", named).fetchone() is not None
+
+
+def expire(conn: sqlite3.Connection, now: datetime, lifetime_s: int) -> int:
+    """End the drafts whose time has passed before they went out; return how many."""
+    named = {"now": utc_text(now), "lifetime_s": lifetime_s}
+    rows = conn.execute(EXPIRED, named).fetchall()
+    for draft_id, error in rows:
+        why = "its time passed before it went out" + (f": {error}" if error else "")
+        conn.execute(EXPIRE, {"draft_id": draft_id, "error": why})
+    return len(rows)
+
+
+def defect(phone: str, text: str) -> str | None:
+    """Say what is wrong with a draft that SQL cannot see."""
+    for name, value in (("phone", phone), ("text", text)):
+        if re.search("[\udc80-\udcff]", value):
+            return f"`{name}` holds bytes that are not UTF-8: insert it anew, as UTF-8"
+    if (units := utf16_units(text)) > LONGEST_TEXT:
+        return (
+            f"`text` is {units:,} UTF-16 units long, as phones count (an emoji is two or more); "
+            f"at most {LONGEST_TEXT:,} can be sent: cut it, or send two"
+        )
+    return None
+
+
+def wording(kind: str, text: str) -> str:
+    """Return the text as it is given to the service."""
+    return "[ussd]" if kind == "ussd" else text
