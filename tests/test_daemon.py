@@ -10,7 +10,7 @@ from processes import IMPATIENT, PATIENCE_S, TOKEN, Program, end, truth, wait_un
 from structlog.testing import capture_logs
 
 from semysync.config import load
-from semysync.daemon import Daemon
+from semysync.daemon.loop import Loop
 from semysync.sandbox import Sandbox
 from semysync.service.client import Client
 from semysync.service.pace import Pace
@@ -195,13 +195,13 @@ def test_a_pass_that_breaks_is_logged_with_its_traceback_and_the_next_one_comes(
     program.mirror_here()
     config = load(program.config, {})
     with Flawed(TOKEN, base_url=sandbox.base_url) as client, capture_logs() as logged:
-        daemon = Daemon(config, program.mirror, client, client, Pace())
-        scheduler = daemon.start()
+        loop = Loop(config, program.mirror, client, client, Pace())
+        loop.start()
         sandbox.account.add_device()
 
         wait_until(lambda: program.ask("select count(*) from devices") == [(4,)])
 
-        daemon.stop(scheduler)
+        loop.stop()
     broke = next(entry for entry in logged if entry["event"] == "pass.broke")
     assert (broke["kind"], broke["exc_info"]) == ("devices", True)
 

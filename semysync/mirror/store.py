@@ -27,6 +27,7 @@ from semysync.mirror import (
     conflicts,
     devices,
     events,
+    house,
     marks,
     passes,
 )
@@ -369,6 +370,16 @@ class Store(AbstractContextManager["Store"]):
         """Return the newest messages that no phone has fetched yet, each with its device."""
         with explained(self.path):
             return boxes.waiting(self._db.conn, most)
+
+    def forget_events(self, before: datetime) -> int:
+        """Forget the events from before a time; return how many."""
+        with self._connected() as conn:
+            return house.forget_events(conn, before)
+
+    def give_room_back(self) -> None:
+        """Empty the `-wal` file, unless somebody reads from it just now."""
+        with self._connected() as conn:
+            house.give_room_back(conn)
 
     def setting(self, key: str) -> str | None:
         """Return what is remembered under a key of `settings`."""

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from threading import Lock, local
 from types import TracebackType
 from typing import Generic
 from urllib.parse import urlsplit
@@ -61,10 +62,10 @@ class Answer(Generic[Legible]):
 
 class Client(AbstractContextManager["Client"]):
     """
-    One account at the service, for one thread at a time; `requests` counts what was asked.
+    One account at the service, for any thread; `requests` counts what the calling one has made.
 
-    Questions keep to a `pace`, which clients in other threads may share; those of an `urgent`
-    client come first.
+    It asks one question at a time. Questions keep to a `pace`, which other clients may share; those
+    of an `urgent` client come first.
     """
 
     def __init__(
@@ -84,7 +85,8 @@ class Client(AbstractContextManager["Client"]):
         self._pace = pace or Pace()
         self._urgent = urgent
         self._host = urlsplit(base_url).hostname or base_url
-        self.requests = 0
+        self._made = local()
+        self._one_at_a_time = Lock()
         self._date: tuple[float, float] | None = None  # by its clock, and by one that can't jump
         self._http = httpx.Client(
             base_url=base_url,
@@ -108,6 +110,11 @@ class Client(AbstractContextManager["Client"]):
 
     def close(self) -> None:
         self._http.close()
+
+    @property
+    def requests(self) -> int:
+        """How many requests this thread has made."""
+        return getattr(self._made, "requests", 0)
 
     def ahead_s(self) -> float | None:
         """
@@ -252,15 +259,16 @@ class Client(AbstractContextManager["Client"]):
 
     def _put(self, method: str, fields: Mapping[str, str]) -> bytearray:
         """Put a question when it is its turn."""
-        self._pace.take(method, urgent=self._urgent)
-        return self._post(method, self._form(fields))
+        with self._one_at_a_time:
+            self._pace.take(method, urgent=self._urgent)
+            return self._post(method, self._form(fields))
 
     def _form(self, fields: Mapping[str, str]) -> bytes:
         return str(httpx.QueryParams({"token": self._token, **fields})).encode()
 
     def _post(self, method: str, content: bytes, *, batch: bool = False) -> bytearray:
         """Make one request; raise for every status but 200, and for an answer that is too large."""
-        self.requests += 1
+        self._made.requests = self.requests + 1
         kind = "application/json" if batch else "application/x-www-form-urlencoded"
         deadline = time.monotonic() + PATIENCE * self._timeout_s
         with self._http.stream(

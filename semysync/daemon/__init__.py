@@ -1,0 +1,11 @@
+"""
+The daemon: when passes run, how they stop, and what the world is told of it.
+
+`jobs` is the list of passes, and the place to begin. `tempo` decides when the next one of a kind
+comes, without any I/O; `loop` runs them; `sending` is the thread of the sender; `run` is the process:
+lock, signals, start and stop.
+"""
+
+from semysync.daemon.run import run
+
+__all__ = ["run"]

@@ -1,0 +1,75 @@
+"""
+What the daemon does again and again: the passes, how often each, and the step that each takes.
+
+A new pass is a line in `jobs`. All of them are due at once at start. Each kind has a thread of its
+own, so that a long one never delays the others; the client they share asks one question at a time.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+
+import structlog
+
+from semysync.config import Config
+from semysync.mirror.store import Store
+from semysync.model import Box
+from semysync.passes.send import AGREE_S
+from semysync.passes.sync import Outcome, Sync
+from semysync.service.client import Client
+
+log = structlog.get_logger("semysync")
+
+HOUSEKEEPING_S = 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Kit:
+    """What a step works with, for one pass: a connection to the mirror belongs to its thread."""
+
+    config: Config
+    client: Client
+    store: Store
+    sync: Sync
+
+
+Step = Callable[[Kit], Outcome | None]
+
+
+class Job(NamedTuple):
+    """
+    A kind of pass: its name in the table `passes`, its interval in seconds, and its step.
+
+    One that `needs_devices` waits until the devices were asked for since the start, and does
+    nothing as long as they never were.
+    """
+
+    name: str
+    every_s: int
+    step: Step
+    needs_devices: bool = False
+
+
+def jobs(config: Config, look_at_sent: Step) -> list[Job]:
+    """List every pass. What was sent is looked at with regard to the drafts that wait for it."""
+    pull = config.pull
+    boxes = pull.scope != "account"  # as a whole they can be asked for without the devices
+    return [
+        Job("devices", pull.devices_s, lambda kit: kit.sync.devices()),
+        Job("inbox", pull.inbox_s, lambda kit: kit.sync.box(Box.INBOX), needs_devices=boxes),
+        Job("sent", pull.sent_s, look_at_sent, needs_devices=boxes),
+        Job("account", pull.account_s, lambda kit: kit.sync.account()),
+        # Here: refresh, verify, purge. A step that must not run makes no line: `if` it is enabled.
+        Job("housekeeping", HOUSEKEEPING_S, housekeeping),
+    ]
+
+
+def housekeeping(kit: Kit) -> None:
+    """Forget old events, and give the room of the log back; asks the service nothing."""
+    ahead_s = kit.client.ahead_s()
+    if ahead_s is not None and abs(ahead_s) <= AGREE_S:  # a wrong clock must not cost the events
+        before = datetime.now(UTC) - timedelta(days=kit.config.database.events_days)
+        if forgotten := kit.store.forget_events(before):
+            log.info("events.forgotten", events=forgotten)
+    kit.store.give_room_back()
