@@ -17,6 +17,7 @@ from semysync.mirror.access import harm, make_folder, new_file, obstacle
 
 APPLICATION_ID = 0x53454D59  # "SEMY"
 SCHEMA_VERSION = 3  # how many migrations there are: a test holds it to them
+LOG_PAGES = 4000  # of SQLite's write-ahead log, until they go into the file: 16 MB
 BUSY_S = 30  # how long a writer waits for another one
 OLDEST_SQLITE = (3, 37, 0)
 
@@ -101,6 +102,7 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
         )
         try:
             conn.execute("pragma synchronous = normal")
+            conn.execute(f"pragma wal_autocheckpoint = {LOG_PAGES}")
         except BaseException:
             conn.close()
             raise

@@ -106,12 +106,13 @@ class Table(NamedTuple):
     """A box's statements, and how a message becomes a row of it and a row a message."""
 
     add: str
-    any: str
+    within: str
     find: str
     after: str
     unknown: str
     change: str
     words: str
+    all_words: str
     row: Callable[[Any, Writing, str], Row]  # (message, writing, mirrored_at)
     message: Callable[[Row], Message]
     extra: int
@@ -274,12 +275,14 @@ def _moment(value: object) -> datetime | None:
 TABLES = {
     Box.INBOX: Table(
         add=ADD_RECEIVED,
-        any="select 1 from inbox where id between ? and ? limit 1",
+        within="select id from inbox where id between ? and ? limit ?",
         find=FIND_RECEIVED,
         after=AFTER_RECEIVED,
         unknown=UNKNOWN_RECEIVED,
         change=CHANGE_RECEIVED,
         words="insert into inbox_fts (rowid, text) values (?, ?)",
+        all_words="""
+            insert into inbox_fts (rowid, text) select id, text from inbox where id between ? and ?""",
         row=_received_row,
         message=_received_message,
         extra=7,
@@ -287,12 +290,14 @@ TABLES = {
     ),
     Box.SENT: Table(
         add=ADD_SENT,
-        any="select 1 from sent where id between ? and ? limit 1",
+        within="select id from sent where id between ? and ? limit ?",
         find=FIND_SENT,
         after=AFTER_SENT,
         unknown=UNKNOWN_SENT,
         change=CHANGE_SENT,
         words="insert into sent_fts (rowid, text) values (?, ?)",
+        all_words="""
+            insert into sent_fts (rowid, text) select id, text from sent where id between ? and ?""",
         row=_sent_row,
         message=_sent_message,
         extra=19,
