@@ -202,6 +202,10 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
             return Path("/var/lib/semysync", name, "semysync.db")
         return _home(environ, "XDG_DATA_HOME", ".local/share") / "semysync" / "semysync.db"
 
+    def copies(self) -> Path | None:
+        """Return the folder for copies of the mirror; None where none is configured."""
+        return self._path(self.backup.path) if self.backup.path else None
+
     def limits(self) -> Limits:
         """Return when a phone is worth an event."""
         return Limits(self.devices.offline_s, self.devices.battery_low)

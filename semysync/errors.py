@@ -5,6 +5,7 @@ Every error that semysync raises on purpose, named by what is to be done about i
     ├── ConfigError           78  change the configuration, or the path that it names
     ├── MirrorUnusable        78  this file cannot be the mirror as it is
     ├── MirrorBusy            75  another program holds the file: try again later
+    ├── BackupFailed          75  no copy was made: room, the folder, the disk
     └── ServiceError
         ├── Refused           69  the service has answered no
         │   └── Throttled     75  … for now: ask again after `retry_after_s`
@@ -42,6 +43,12 @@ class MirrorUnusable(SemysyncError):
 
 class MirrorBusy(SemysyncError):
     """Another program holds the file or the lock that is needed."""
+
+    exit_code = os.EX_TEMPFAIL
+
+
+class BackupFailed(SemysyncError):
+    """No copy of the mirror was made, or one that is no good, and nothing is left of it."""
 
     exit_code = os.EX_TEMPFAIL
 

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from semysync import __version__
+from semysync.cli.backup import backup
 from semysync.cli.common import complain, examples
 from semysync.cli.demo import demo
 from semysync.cli.drafts import cancel, hold, outbox, release, retry
@@ -66,6 +67,7 @@ for command in (
     messages,
     devices,
     status,
+    backup,
     sandbox,
 ):
     main.add_command(command)

@@ -232,3 +232,12 @@ def make_folder(folder: Path) -> None:
     with suppress(FileExistsError):
         folder.mkdir()
         folder.chmod(0o700)
+
+
+def sync_folder(folder: Path) -> None:
+    """See that a name that was given or taken in a folder is on the disk."""
+    number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)

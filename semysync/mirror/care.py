@@ -23,7 +23,7 @@ from sqlite_utils import Database, Migrations
 
 from semysync.errors import MirrorUnusable
 from semysync.mirror import file
-from semysync.mirror.access import correct_modes, new_file, obstacle, real
+from semysync.mirror.access import correct_modes, new_file, obstacle, real, sync_folder
 from semysync.mirror.file import APPLICATION_ID, check_version, connect, explanation, writing
 from semysync.mirror.schema import MIGRATIONS, REWRITING
 
@@ -217,20 +217,12 @@ def _kept(part: Path, wanted: Path) -> Copy:
         copy = wanted if attempt == 1 else wanted.with_name(f"{wanted.name}-{attempt}")
         if not os.path.lexists(copy):
             part.rename(copy)
-            _sync_folder(copy.parent)
+            sync_folder(copy.parent)
             return Copy(copy, ours=True)
         if copy.is_file() and filecmp.cmp(part, copy, shallow=False):
             break
     part.unlink()
     return Copy(copy, ours=False)
-
-
-def _sync_folder(folder: Path) -> None:
-    number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(number)
-    finally:
-        os.close(number)
 
 
 def put_right(conn: sqlite3.Connection, path: Path, migrations: Migrations = MIGRATIONS) -> None:

@@ -182,6 +182,16 @@ create table device_states (
 ) strict
 """
 
+BACKUPS = """
+create table backups (
+    id       integer primary key autoincrement,
+    at       text not null,         -- the copy holds all that was mirrored before
+    path     text not null,
+    bytes    integer not null,
+    messages integer not null
+) strict
+"""
+
 ACCOUNT = """
 create table account (
     id            integer primary key autoincrement,
@@ -366,3 +376,9 @@ def m002_drafts(db: Database) -> None:
 def m003_device_states(db: Database) -> None:
     """What was told of the devices."""
     db.execute(DEVICE_STATES)
+
+
+@MIGRATIONS()
+def m004_backups(db: Database) -> None:
+    """The copies that were made and proved."""
+    db.execute(BACKUPS)

@@ -272,7 +272,7 @@ def test_what_changed_after_a_kill_is_in_another_copy(mirror):
     assert ask(mirror.with_name(f"{COPY}-2"), phone) == [("+1",)]
 
 
-@pytest.mark.parametrize("moment", ["new_file", "_kept", "_sync_folder"])
+@pytest.mark.parametrize("moment", ["new_file", "_kept", "sync_folder"])
 def test_a_kill_while_copying_leaves_no_half_copy(mirror, monkeypatch, moment):
     original = getattr(care, moment)
 
