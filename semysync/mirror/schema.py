@@ -382,3 +382,10 @@ def m003_device_states(db: Database) -> None:
 def m004_backups(db: Database) -> None:
     """The copies that were made and proved."""
     db.execute(BACKUPS)
+
+
+@MIGRATIONS()
+def m005_stricter_drafts(db: Database) -> None:
+    """Refuse ids moved by another name, NULs in numbers, texts that show nothing, and 24:00."""
+    for statement in rules.MENDED:
+        db.execute(statement)
