@@ -27,6 +27,9 @@ database_option = click.option(
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
+_UNSAFE = re.compile(r"[\x7f-\x9f\u2028-\u202e\u2066-\u2069]")  # would command a terminal
+
+
 def examples(*lines: str) -> str:
     """Return the end of a help text: what a person may type, as it stands."""
     return "\n".join(
@@ -63,7 +66,12 @@ def complain(sentence: str) -> None:
 def print_json(value: object) -> None:
     """Print a value as JSON, readable, in any language, with nothing that commands a terminal."""
     text = json.dumps(value, ensure_ascii=False, indent=2)
-    click.echo(re.sub(r"[\x7f-\x9f\u202a-\u202e\u2066-\u2069]", _escaped, text))
+    click.echo(_UNSAFE.sub(_escaped, text))
+
+
+def print_json_line(value: object) -> None:
+    """Print a value as JSON in one line."""
+    click.echo(_UNSAFE.sub(_escaped, json.dumps(value, ensure_ascii=False)))
 
 
 def _escaped(match: re.Match[str]) -> str:

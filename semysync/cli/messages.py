@@ -1,10 +1,12 @@
 """`messages`, `conversations` and `search`: what was written, without asking the service."""
 
+import os
 import sys
+import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from sqlite3 import Row
+from sqlite3 import Connection, Row
 from typing import Any
 
 import click
@@ -15,7 +17,9 @@ from semysync.cli.common import (
     database_option,
     examples,
     json_option,
+    one_line,
     print_json,
+    print_json_line,
     print_table,
 )
 from semysync.cli.moments import local_zone, past
@@ -25,6 +29,8 @@ from semysync.mirror import history
 from semysync.mirror.history import Narrowed
 from semysync.mirror.search import Query
 from semysync.mirror.times import from_utc_text, utc_text
+
+LOOK_S = 0.25  #: how often a follower looks whether anything was written
 
 STATUSES = (
     *("received", "queued", "held", "sending", "unknown", "accepted", "on_phone"),
@@ -97,6 +103,7 @@ limit_option = click.option(
 )
 @limit_option
 @narrowing
+@click.option("--follow", is_flag=True, help="Go on, and show new ones as they come.")
 @click.option("--text", help="That hold this, wherever it stands; see also `semysync search`.")
 @config_option
 @database_option
@@ -104,6 +111,7 @@ limit_option = click.option(
 def messages(
     limit: int,
     text: str | None,
+    follow: bool,
     config: Path | None,
     database: Path | None,
     as_json: bool,
@@ -115,10 +123,16 @@ def messages(
     Drafts that wait are among them. TIME is a date, a date with a time, 09:00, yesterday, or how
     long ago: 30m, 12h, 7d. Times are local; one with a ~ is as a phone or the service printed it,
     since its zone is not known. JSON has them as the mirror has.
+
+    With --follow, JSON is one message a line; Ctrl-C ends it.
     """
     wanted = narrowed(**options)._replace(text=text or None)
     with reading(config, database) as conn:
+        seen = history.last_event(conn)
         rows = history.newest(conn, wanted, min(limit, MOST))[::-1]
+        if follow:
+            follow_news(conn, wanted, rows, seen, as_json=as_json)
+            return
     if as_json:
         print_json([shown(row) for row in rows])
     elif not rows:
@@ -128,16 +142,20 @@ def messages(
 
 
 @click.command(
+    # No short options here, so that -word is what is typed most: a word that must not occur.
+    context_settings={"ignore_unknown_options": True, "help_option_names": ["--help"]},
     epilog=examples(
         "semysync search order",
         "semysync search 'order ready' --since 7d --direction out",
         "semysync search '\"your order\" pars* -cancelled'",
-        "semysync search --newest -n 50 Спасибо",
-    )
+        "semysync search --newest --limit 50 Спасибо",
+    ),
 )
 @click.argument("words", nargs=-1, required=True, metavar="WORDS...")
 @click.option("--newest", is_flag=True, help="The newest first, instead of the best.")
-@limit_option
+@click.option(
+    "--limit", type=click.IntRange(min=1), default=20, show_default=True, help="How many."
+)
 @narrowing
 @config_option
 @database_option
@@ -155,7 +173,7 @@ def search(
     Search the messages: all words must occur, in any order, whatever their case.
 
     "Several words" in quotes must stand together; beg* finds the beginnings of words; -word must
-    not occur (put -- before a first one). The best are shown first, of two alike the newer.
+    not occur. The best are shown first, and of two alike the newer.
 
     Ends with 1 where nothing was found.
     """
@@ -226,6 +244,40 @@ def conversations(
         ],
         right={2, 3},
     )
+
+
+def follow_news(
+    conn: Connection, wanted: Narrowed, rows: Sequence[Row], seen: int, *, as_json: bool
+) -> None:
+    """Show messages, and then each new one in a line of its own, until Ctrl-C."""
+    try:
+        while True:
+            for row in rows:
+                if as_json:
+                    print_json_line(shown(row))
+                else:
+                    click.echo(line_of(row), color=False if os.environ.get("NO_COLOR") else None)
+            sys.stdout.flush()
+            before = data_version(conn)
+            rows, seen = history.news(conn, wanted, after=seen)
+            while not rows and data_version(conn) == before:
+                time.sleep(LOOK_S)
+    except KeyboardInterrupt:
+        return
+
+
+def line_of(row: Row) -> str:
+    """Show a message in a line."""
+    status = "" if row["direction"] == "in" else row["status"]
+    arrow = "<" if row["direction"] == "in" else ">"
+    at = local_minute(row["at"], in_utc=row["in_utc"])
+    who = click.style(one_line(row["name"] or row["contact"] or ""), bold=True)
+    return f"{at:<17} {arrow} {who}  {one_line(row['text'] or '')}{status and f'  ({status})'}"
+
+
+def data_version(conn: Connection) -> int:
+    """Return a number that changes with each commit of another program."""
+    return int(conn.execute("pragma data_version").fetchone()[0])
 
 
 def print_messages(rows: Sequence[Row], *, latest_last: bool = False) -> None:

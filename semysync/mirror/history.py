@@ -21,7 +21,7 @@ select at, direction, messages.contact, name, text, status, device, channel, pho
                            where sent.id = messages.id and created_at = at), 1) end as in_utc
 """
 
-_FROM_VIEW = "  from messages left join contacts on contacts.contact = messages.contact\n"
+_JOINED = "left join contacts on contacts.contact = messages.contact"
 
 _CLAUSES = {
     "contact": "messages.contact = :contact",
@@ -34,24 +34,42 @@ _CLAUSES = {
     "text": "holds(text, :text)",
 }
 
-# One arm of a search, in the shape of the view `messages`.
-_HITS = {
-    "in": """
+# Rows of a box in the shape of the view `messages`.
+_RECEIVED = """
 select 'in' as direction, contact, inbox.text as text, received_at as at, 'received' as status,
-       device_id as device, channel, phone, inbox.id as id, utc_offset is not null as in_utc,
-       bm25(inbox_fts) as score, highlight(inbox_fts, 0, char(2), char(3)) as marked
+       device_id as device, channel, phone, inbox.id as id, utc_offset is not null as in_utc"""
+
+_SENT = """
+select 'out' as direction, contact, sent.text as text, created_at as at, status,
+       device_id as device, channel, phone, sent.id as id, utc_offset is not null as in_utc"""
+
+_HITS = {
+    "in": f"""
+{_RECEIVED}, bm25(inbox_fts) as score, highlight(inbox_fts, 0, char(2), char(3)) as marked
   from inbox_fts join inbox on inbox.id = inbox_fts.rowid
  where inbox_fts match :match
  order by inbox_fts.rowid desc
 """,
-    "out": """
-select 'out' as direction, contact, sent.text as text, created_at as at, status,
-       device_id as device, channel, phone, sent.id as id, utc_offset is not null as in_utc,
-       bm25(sent_fts) as score, highlight(sent_fts, 0, char(2), char(3)) as marked
+    "out": f"""
+{_SENT}, bm25(sent_fts) as score, highlight(sent_fts, 0, char(2), char(3)) as marked
   from sent_fts join sent on sent.id = sent_fts.rowid
  where sent_fts match :match
  order by sent_fts.rowid desc
 """,
+}
+
+# What is news, other than a change of what was told before, has nothing to add.
+_NEWS = """
+select seq, box, message_id
+  from events
+ where seq > :seq and kind glob 'message.*' and data is null
+ order by seq
+ limit :limit
+"""
+
+_ONE = {
+    "inbox": f"select messages.*, name from ({_RECEIVED} from inbox where id = :id) as messages",  # noqa: S608
+    "sent": f"select messages.*, name from ({_SENT} from sent where id = :id) as messages",  # noqa: S608
 }
 
 _CONVERSATIONS = """
@@ -93,7 +111,7 @@ def newest(
     elif wanted.text is not None:
         conn.create_function("holds", 2, _holds, deterministic=True)
     return conn.execute(
-        f"{_COLUMNS}{_FROM_VIEW}{_where(clauses)} order by at desc, id desc limit :limit",
+        f"{_COLUMNS} from messages {_JOINED}{_where(clauses)} order by at desc, id desc limit :limit",
         wanted._asdict() | {"limit": limit},
     ).fetchall()
 
@@ -123,6 +141,24 @@ def hits(
         f"left join contacts on contacts.contact = hits.contact order by {order} limit :limit",
         named,
     ).fetchall()
+
+
+def last_event(conn: sqlite3.Connection) -> int:
+    """Return the number of the newest event."""
+    return int(conn.execute("select coalesce(max(seq), 0) from events").fetchone()[0])
+
+
+def news(
+    conn: sqlite3.Connection, wanted: Narrowed, *, after: int, most: int = 1000
+) -> tuple[list[sqlite3.Row], int]:
+    """Return messages that were new after an event, in their order, and the last event seen."""
+    conn.create_function("holds", 2, _holds, deterministic=True)
+    rows: list[sqlite3.Row] = []
+    for seq, box, number in conn.execute(_NEWS, {"seq": after, "limit": most}).fetchall():
+        query = f"{_ONE[box]} {_JOINED}{_where(wanted.clauses())}"
+        rows += conn.execute(query, wanted._asdict() | {"id": number}).fetchall()
+        after = seq
+    return rows, after
 
 
 def conversations(

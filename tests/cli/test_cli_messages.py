@@ -1,10 +1,12 @@
 """`messages`, `search` and `conversations` through the real process."""
 
 import json
+import signal
 import sqlite3
 from contextlib import closing
 
 import pytest
+from processes import end
 from test_cli_reading import change, on_terminal
 
 
@@ -87,6 +89,7 @@ def test_messages_can_be_narrowed_in_every_way(talk, options, expected):
         (["ord*"], {2, 3, 11}),
         (['"order is"'], {11}),
         (["order", "-ready"], {3}),
+        (["-hello", "-number", "order", "more"], {3}),
         (["😀"], {2}),
         (["order", "😀"], {2}),
         (["order", "--direction", "out"], {11}),
@@ -115,7 +118,7 @@ def test_a_search_without_a_hit_ends_with_1(talk):
     ("command", "says"),
     [
         (("search", ""), "name what to look for"),
-        (("search", "--", "-order"), "beside what is excluded"),
+        (("search", "-order"), "beside what is excluded"),
         (("messages", "--since", "soon"), "--since: 'soon' is no time such as 2026-11-24"),
         (("messages", "--until", "2026-02-30"), "--until: '2026-02-30' is no time"),
     ],
@@ -173,3 +176,32 @@ def test_what_fits_the_terminal_is_not_paged(synced):
     assert "paged:" not in on_terminal(
         synced, "messages", "-n", "3", PAGER="sed s/^/paged:/", LINES="50"
     )
+
+
+@pytest.mark.parametrize("form", [(), ("--json",)])
+def test_follow_shows_new_messages_as_they_come(synced, sandbox, form):
+    with synced.running("messages", "--follow", "-n", "1", "--direction", "in", *form) as process:
+        process.stdout.readline()  # the newest that was there
+        sandbox.account.receive("+79201234567", "What came now")
+        synced.mirror_here()
+        shown = process.stdout.readline()
+        code, logged = end(process, signal.SIGINT)
+
+    if form:
+        assert json.loads(shown)["text"] == "What came now"
+    else:
+        assert shown.endswith("< +79201234567  What came now\n")
+    assert (code, logged) == (0, "")
+
+
+def test_follow_shows_each_message_once_and_no_change_of_a_status(synced, sandbox):
+    with synced.running("messages", "--follow", "-n", "1", "--json") as process:
+        process.stdout.readline()
+        number = sandbox.account.sent_elsewhere("+79201234567", "Mine")
+        synced.mirror_here()
+        sandbox.account.change("sent", number, is_delivered=1)
+        sandbox.account.receive("+79201234567", "Yours")
+        synced.mirror_here()
+        shown = [json.loads(process.stdout.readline())["text"] for _ in range(2)]
+
+    assert shown == ["Mine", "Yours"]
