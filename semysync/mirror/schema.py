@@ -303,72 +303,21 @@ select contact, name, last_at, last_direction,
   from contacts
 """
 
-STUCK = """
-create view stuck as
-select 'message' as what, sent.id, sent.contact, sent.status, sent.created_at as since,
-       sent.device_id as device, devices.last_active_at as device_last_active_at,
-       case when devices.mirrored_at is null or devices.missing_since is not null
-                 then 'its device is gone from the account'
-            when devices.archived = 1 then 'its device is archived'
-            when devices.service_on = 0 then 'the service is switched off in the app'
-            when devices.last_active_at < strftime('%Y-%m-%dT%H:%M:%S', 'now', '-1 hour')
-                 then 'its device is out of reach'
-            when sent.is_send_to_phone = 1
-                 then 'its device has it, and has said nothing of it since'
-            else 'its device has not fetched it yet' end as reason
-  from sent left join devices on devices.id = sent.device_id
- where sent.is_delivered = 0 and sent.is_error_send = 0 and sent.is_error = 0
-   and sent.is_cancel = 0 and sent.is_send = 0
-   and sent.created_at < strftime('%Y-%m-%dT%H:%M:%S', 'now', '-1 hour')
-"""
-
-# A dead daemon shows as late by the view's own arithmetic.
-HEALTH = """
-create view health as
-with complete as (
-    select kind, max(finished_at) as at from passes where error is null group by kind
-), latest as (
-    select max(finished_at) as at from passes
-), facts as (
-    select cast((julianday('now') - julianday((select at from complete where kind = 'inbox')))
-                * 86400 as integer) as inbox_lag_s,
-           cast((julianday('now') - julianday((select at from complete where kind = 'sent')))
-                * 86400 as integer) as sent_lag_s,
-           cast((julianday('now') - julianday((select at from latest))) * 86400 as integer)
-               as idle_s,
-           (select error from passes
-             where error is not null
-               and id in (select max(id) from passes group by kind)
-             order by id desc limit 1) as last_error,
-           coalesce((select cast(value as integer) from settings where key = 'late_after_s'), 300)
-               as late_after_s
-)
-select inbox_lag_s, sent_lag_s, 0 as queued, cast(null as integer) as oldest_waiting_s, last_error,
-       case when idle_s is null or idle_s > late_after_s then 'late'
-            when last_error is not null then 'failing'
-            when inbox_lag_s is null or inbox_lag_s > late_after_s
-              or sent_lag_s is null or sent_lag_s > late_after_s then 'late'
-            else 'ok' end as verdict
-  from facts
-"""
-
 
 @MIGRATIONS()
 def m001_first_tables(db: Database) -> None:
     """Both boxes, the devices, and the daemon's memory."""
     tables = (INBOX, SENT, DEVICES, DEVICE_SAMPLES, ACCOUNT, CONTACTS)
     memory = (MARKS, PASSES, CONFLICTS, SETTINGS)
-    views = (MESSAGES, CONVERSATIONS, STUCK, HEALTH)
-    for statement in (*tables, *memory, *SEARCH, *INDEXES, *views):
+    for statement in (*tables, *memory, *SEARCH, *INDEXES, MESSAGES, CONVERSATIONS):
         db.execute(statement)
 
 
 @MIGRATIONS()
 def m002_drafts(db: Database) -> None:
     """Drafts, which users insert and the daemon sends, and the log of events."""
-    for view in ("messages", "stuck", "health"):
-        db.execute(f"drop view if exists {view}")
-    for statement in (*rules.DRAFTS, views.MESSAGES, views.STUCK, views.HEALTH):
+    db.execute("drop view messages")
+    for statement in (*rules.DRAFTS, views.MESSAGES):
         db.execute(statement)
 
 
@@ -388,4 +337,13 @@ def m004_backups(db: Database) -> None:
 def m005_stricter_drafts(db: Database) -> None:
     """Refuse ids moved by another name, NULs in numbers, texts that show nothing, and 24:00."""
     for statement in rules.MENDED:
+        db.execute(statement)
+
+
+@MIGRATIONS()
+def m006_knowing(db: Database) -> None:
+    """The views that tell how all is."""
+    for view in ("stuck", "health"):  # files from before the first release have earlier ones
+        db.execute(f"drop view if exists {view}")
+    for statement in views.KNOWING:
         db.execute(statement)

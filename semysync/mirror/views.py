@@ -1,5 +1,5 @@
 """
-The views that know of drafts, which take the place of the first ones.
+The views: messages with the drafts among them, what is stuck, and how all is.
 
 They run in other people's programs: see `rules` for what that forbids.
 """
@@ -24,23 +24,32 @@ select 'out' as direction, contact, text, created_at as at, status,
    and not exists (select 1 from sent where sent.id = outbox.sent_id)
 """
 
+# A time that the service printed by an unknown clock may be 15 hours off: then what counts is since
+# when we know the message. The draft behind a message is not told a second time.
 STUCK = """
 create view stuck as
 select 'message' as what, sent.id, sent.contact, sent.status, sent.created_at as since,
        sent.device_id as device, devices.last_active_at as device_last_active_at,
-       case when devices.mirrored_at is null or devices.missing_since is not null
+       case when sent.missing_since is not null then 'the account does not show it any more'
+            when devices.mirrored_at is null or devices.missing_since is not null
                  then 'its device is gone from the account'
             when devices.archived = 1 then 'its device is archived'
             when devices.service_on = 0 then 'the service is switched off in the app'
-            when devices.last_active_at < strftime('%Y-%m-%dT%H:%M:%S', 'now', '-1 hour')
+            when device_states.offline_since is not null
+              or devices.last_active_at < strftime('%Y-%m-%dT%H:%M:%S', 'now',
+                     case when devices.utc_offset is null then '-15 hours' else '-1 hour' end)
                  then 'its device is out of reach'
             when sent.is_send_to_phone = 1
                  then 'its device has it, and has said nothing of it since'
             else 'its device has not fetched it yet' end as reason
   from sent left join devices on devices.id = sent.device_id
+            left join device_states on device_states.device_id = sent.device_id
  where sent.is_delivered = 0 and sent.is_error_send = 0 and sent.is_error = 0
    and sent.is_cancel = 0 and sent.is_send = 0
    and sent.created_at < strftime('%Y-%m-%dT%H:%M:%S', 'now', '-1 hour')
+   and (sent.utc_offset is not null
+        or sent.mirrored_at < strftime('%Y-%m-%dT%H:%M:%S', 'now', '-1 hour')
+        or sent.created_at < strftime('%Y-%m-%dT%H:%M:%S', 'now', '-15 hours'))
 union all
 select 'draft', id, contact, status, since, cast(null as integer), cast(null as text),
        case when error is not null then error
@@ -62,13 +71,45 @@ select 'draft', id, contact, status, since, cast(null as integer), cast(null as 
  where since < strftime('%Y-%m-%dT%H:%M:%S', 'now', '-1 hour')
 """
 
-# A dead daemon shows as late by the view's own arithmetic.
+# How it is told whether all is well:
+#
+# * `late` where nothing was noted for `late_after_s`, so that a dead daemon shows as late by the
+#   view's own arithmetic; or where a box was not read to its end for so long, or never. A daemon
+#   that meets failures asks at distances of up to 750 s, on purpose: it is given 900.
+# * `failing` where sending is stopped, or where the last pass of a kind failed: less than 900 s ago,
+#   or for the second time in a row. What runs once a day is not failing all day for one failure.
+#
+# What counts is the order of the passes. A time in the future was stamped by a clock that was wrong,
+# and tells nothing.
 HEALTH = """
 create view health as
-with complete as (
-    select kind, max(finished_at) as at from passes where error is null group by kind
-), latest as (
-    select max(finished_at) as at from passes
+with recursive kinds (kind) as (
+    select min(kind) from passes
+    union all
+    select (select min(kind) from passes where passes.kind > kinds.kind) from kinds
+     where kind is not null
+), failed as (
+    select id, error,
+           julianday('now') - julianday(finished_at) between -0.0007 and 900 / 86400.0 as is_fresh,
+           (select earlier.error is not null from passes as earlier
+             where earlier.kind = passes.kind and earlier.id < passes.id
+             order by earlier.id desc limit 1) as is_second
+      from passes
+     where id in (select (select max(id) from passes where passes.kind = kinds.kind) from kinds)
+       and error is not null
+), stamps (latest, latest_error, inbox, sent) as (
+    select (select finished_at from passes order by id desc limit 1),
+           (select error from passes order by id desc limit 1),
+           (select finished_at from passes
+             where id = (select max(id) from passes where kind = 'inbox' and error is null)),
+           (select finished_at from passes
+             where id = (select max(id) from passes where kind = 'sent' and error is null))
+), ages as (
+    select cast((julianday('now') - julianday(latest)) * 86400 as integer) as idle_s,
+           cast((julianday('now') - julianday(inbox)) * 86400 as integer) as inbox_s,
+           cast((julianday('now') - julianday(sent)) * 86400 as integer) as sent_s,
+           latest_error
+      from stamps
 ), waiting as (
     select count(*) as queued,
            min(max(created_at, coalesce(send_at, created_at))) as since
@@ -76,28 +117,33 @@ with complete as (
      where status = 'queued'
        and coalesce(send_at, '') <= strftime('%Y-%m-%dT%H:%M:%f000Z', 'now')
 ), facts as (
-    select cast((julianday('now') - julianday((select at from complete where kind = 'inbox')))
-                * 86400 as integer) as inbox_lag_s,
-           cast((julianday('now') - julianday((select at from complete where kind = 'sent')))
-                * 86400 as integer) as sent_lag_s,
-           cast((julianday('now') - julianday((select at from latest))) * 86400 as integer)
-               as idle_s,
-           (select queued from waiting) as queued,
-           cast((julianday('now') - julianday((select since from waiting))) * 86400 as integer)
+    select case when inbox_s >= -60 then max(inbox_s, 0) end as inbox_lag_s,
+           case when sent_s >= -60 then max(sent_s, 0) end as sent_lag_s,
+           case when idle_s >= -60 then max(idle_s, 0) end as idle_s,
+           latest_error,
+           queued,
+           max(cast((julianday('now') - julianday(since)) * 86400 as integer), 0)
                as oldest_waiting_s,
-           coalesce((select value from settings where key = 'sending_blocked' and value <> ''),
-                    (select error from passes
-                      where error is not null
-                        and id in (select max(id) from passes group by kind)
-                      order by id desc limit 1)) as last_error,
+           (select value from settings where key = 'sending_blocked' and value <> '') as blocked,
+           (select error from failed order by id desc limit 1) as error,
+           exists (select 1 from failed where is_fresh or is_second) as is_failing,
            coalesce((select cast(value as integer) from settings where key = 'late_after_s'), 300)
                as late_after_s
+      from ages, waiting
 )
-select inbox_lag_s, sent_lag_s, queued, oldest_waiting_s, last_error,
-       case when idle_s is null or idle_s > late_after_s then 'late'
-            when last_error is not null then 'failing'
+select inbox_lag_s, sent_lag_s, queued, oldest_waiting_s, coalesce(blocked, error) as last_error,
+       case when idle_s is null then 'late'
+            when idle_s > late_after_s and (latest_error is null or idle_s > max(late_after_s, 900))
+                 then 'late'
+            when blocked is not null or is_failing then 'failing'
             when inbox_lag_s is null or inbox_lag_s > late_after_s
               or sent_lag_s is null or sent_lag_s > late_after_s then 'late'
             else 'ok' end as verdict
   from facts
 """
+
+# Without them the view would read all passes of a month.
+PASSES_BY_KIND = "create index passes_by_kind on passes (kind)"
+COMPLETE_BY_KIND = "create index complete_passes_by_kind on passes (kind) where error is null"
+
+KNOWING = (PASSES_BY_KIND, COMPLETE_BY_KIND, STUCK, HEALTH)
