@@ -70,6 +70,7 @@ def housekeeping(kit: Kit) -> None:
     ahead_s = kit.client.ahead_s()
     if ahead_s is not None and abs(ahead_s) <= AGREE_S:  # a wrong clock must not cost the events
         before = datetime.now(UTC) - timedelta(days=kit.config.database.events_days)
-        if forgotten := kit.store.forget_events(before):
+        named = [hook.name for hook in kit.config.hook if hook.name]
+        if forgotten := kit.store.forget_events(before, named):
             log.info("events.forgotten", events=forgotten)
     kit.store.give_room_back()

@@ -5,8 +5,10 @@ The functions are given a connection; each makes its own short transactions.
 """
 
 import sqlite3
+from collections.abc import Collection
 from datetime import datetime
 
+from semysync.mirror import followers
 from semysync.mirror.file import writing
 from semysync.mirror.times import utc_text
 
@@ -24,13 +26,24 @@ delete from events
 """
 
 
-def forget_events(conn: sqlite3.Connection, before: datetime) -> int:
-    """Forget the events from before a time, a slice at a time; return how many."""
+def forget_events(
+    conn: sqlite3.Connection, before: datetime, followed_by: Collection[str] = ()
+) -> int:
+    """
+    Forget the events from before a time, a slice at a time; return how many.
+
+    It goes from the oldest on, so that no gap is made, and never past what one of `followed_by` has
+    yet to see.
+    """
     first = conn.execute(FIRST_TO_STAY, (utc_text(before),)).fetchone()[0]
     forgotten = 0
     while True:
         with writing(conn):
-            gone = conn.execute(FORGET, (first, SLICE)).rowcount
+            seen = followers.slowest(conn, followed_by)
+            end = first if seen is None else min(first, seen + 1)
+            gone = conn.execute(FORGET, (end, SLICE)).rowcount
+            if gone:
+                followers.forget_before(conn, followers.oldest(conn), followed_by)
         forgotten += gone
         if gone < SLICE:
             return forgotten

@@ -10,7 +10,7 @@ runs in other people's programs.
 
 from sqlite_utils import Database, Migrations
 
-from semysync.mirror import rules, views
+from semysync.mirror import followers, rules, unconfirmed, views
 
 MIGRATIONS = Migrations("semysync")
 
@@ -334,9 +334,9 @@ def m004_backups(db: Database) -> None:
 
 
 @MIGRATIONS()
-def m005_stricter_drafts(db: Database) -> None:
-    """Refuse ids moved by another name, NULs in numbers, texts that show nothing, and 24:00."""
-    for statement in rules.MENDED:
+def m005_followers(db: Database) -> None:
+    """Who follows the events, and what webhooks told of that no list shows."""
+    for statement in (*followers.TABLES, unconfirmed.UNCONFIRMED):
         db.execute(statement)
 
 

@@ -7,7 +7,7 @@ a file cannot be used becomes one of our errors, a sentence with what to do.
 """
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -371,10 +371,10 @@ class Store(AbstractContextManager["Store"]):
         with explained(self.path):
             return boxes.waiting(self._db.conn, most)
 
-    def forget_events(self, before: datetime) -> int:
-        """Forget the events from before a time; return how many."""
+    def forget_events(self, before: datetime, followed_by: Collection[str] = ()) -> int:
+        """Forget the events from before a time that all followers have seen; return how many."""
         with self._connected() as conn:
-            return house.forget_events(conn, before)
+            return house.forget_events(conn, before, followed_by)
 
     def give_room_back(self) -> None:
         """Empty the `-wal` file, unless somebody reads from it just now."""

@@ -1,0 +1,101 @@
+"""
+Keep what a webhook told of and no list shows: the answers to USSD codes may be such.
+
+Nothing of it is invented in `inbox`. A row goes when a list shows its message after all, or when
+there are too many. The functions are given a connection; `keep` needs an open transaction.
+"""
+
+import json
+import sqlite3
+from collections.abc import Mapping
+from datetime import datetime
+from typing import NamedTuple
+
+from semysync.mirror.times import utc_text
+
+UNCONFIRMED = """
+create table unconfirmed (
+    id         integer primary key autoincrement,
+    box        text not null check (box in ('inbox', 'sent')),
+    message_id integer not null,           -- as the webhook said
+    device_id  integer,
+    phone      text,
+    contact    text,
+    text       text,
+    channel    text,
+    called_at  text not null,              -- when the webhook came
+    fields     text not null,              -- JSON: all that it said
+    unique (box, message_id)
+) strict
+"""
+
+MOST = 1_000  #: rows that are kept
+
+KEEP = """
+insert or ignore into unconfirmed
+       (box, message_id, device_id, phone, contact, text, channel, called_at, fields)
+values (:box, :message_id, :device_id, :phone, :contact, :text, :channel, :called_at, :fields)
+returning id
+"""
+
+TELL = """
+insert into events (at, kind, box, message_id, device_id, data)
+values (:at, 'webhook.unconfirmed', :box, :message_id, :device_id, :data)
+"""
+
+DROP_OLDEST = """
+delete from unconfirmed
+ where id <= (select id from unconfirmed order by id desc limit 1 offset :most)
+"""
+
+CONFIRM = """
+delete from unconfirmed
+ where (box = 'inbox' and exists (select 1 from inbox where inbox.id = message_id))
+    or (box = 'sent' and exists (select 1 from sent where sent.id = message_id))
+"""
+
+IN_BOX = {
+    "inbox": "select 1 from inbox where id = ?",
+    "sent": "select 1 from sent where id = ?",
+}
+
+
+class Hint(NamedTuple):
+    """What a webhook said, as far as it was understood; `fields` is all of it."""
+
+    box: str
+    message_id: int
+    device_id: int | None
+    phone: str | None
+    contact: str | None
+    text: str | None
+    channel: str | None
+    fields: Mapping[str, str]
+
+
+def is_mirrored(conn: sqlite3.Connection, box: str, message_id: int) -> bool:
+    """Tell whether a message is in the mirror."""
+    return conn.execute(IN_BOX[box], (message_id,)).fetchone() is not None
+
+
+def keep(conn: sqlite3.Connection, hint: Hint, called_at: datetime, now: datetime) -> None:
+    """Keep what a webhook said, and tell of it, once; the oldest rows make room."""
+    row = hint._asdict() | {
+        "called_at": utc_text(called_at),
+        "fields": json.dumps(hint.fields, ensure_ascii=False),
+    }
+    kept = conn.execute(KEEP, row).fetchone()
+    if kept is None:
+        return
+    conn.execute(TELL, row | {"at": utc_text(now), "data": json.dumps({"unconfirmed_id": kept[0]})})
+    conn.execute(DROP_OLDEST, {"most": MOST})
+
+
+def is_there(conn: sqlite3.Connection) -> bool:
+    """Tell whether anything is kept."""
+    return conn.execute("select 1 from unconfirmed limit 1").fetchone() is not None
+
+
+def confirm(conn: sqlite3.Connection) -> int:
+    """Let go what a list has shown meanwhile; return how many that were."""
+    return conn.execute(CONFIRM).rowcount
