@@ -22,6 +22,7 @@ import msgspec
 
 from semysync.contact import is_region
 from semysync.errors import ConfigError
+from semysync.follow.settings import Hook, Http, hook_mistakes, http_mistakes, wrong_secrets
 from semysync.mirror.alarms import Limits
 from semysync.mirror.times import Locale, zone_named
 
@@ -113,34 +114,6 @@ class Backup(msgspec.Struct, frozen=True, kw_only=True):
     keep: Positive = 7
 
 
-class Http(msgspec.Struct, frozen=True, kw_only=True):
-    """What the daemon listens for."""
-
-    listen: str | None = None
-    webhook_secrets: list[str] = []
-    webhook_secrets_file: str | None = None
-    metrics: bool = True
-    health: bool = True
-
-    def __repr__(self) -> str:
-        return f"<Http at {self.listen}>"
-
-
-class Hook(msgspec.Struct, frozen=True, kw_only=True):
-    """What follows on events: one of `run`, `url` and `notify`."""
-
-    name: str | None = None
-    on: list[str] = []
-    match: dict[str, str] = {}
-    run: list[str] = []
-    url: str | None = None
-    secret: str | None = None
-    notify: list[str] = []
-
-    def __repr__(self) -> str:
-        return f"<Hook {self.name}>"
-
-
 class Contacts(msgspec.Struct, frozen=True, kw_only=True):
     """How numbers are read."""
 
@@ -210,6 +183,24 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         """Return when a phone is worth an event."""
         return Limits(self.devices.offline_s, self.devices.battery_low)
 
+    def webhook_secrets(self) -> list[str]:
+        """
+        Return the secrets that stand in the addresses of webhooks; none where there are none.
+
+        Raises `ConfigError` where their file can't be read, or holds what can be none.
+        """
+        if not self.http.webhook_secrets_file:
+            return self.http.webhook_secrets
+        path = self._path(self.http.webhook_secrets_file)
+        try:
+            secrets = path.read_text(encoding="utf-8").split()
+        except (OSError, UnicodeDecodeError) as exc:
+            why = exc.strerror if isinstance(exc, OSError) else "it is not UTF-8"
+            raise ConfigError(f"cannot read the secrets of webhooks from {path}: {why}") from None
+        if why := wrong_secrets(secrets) or (None if secrets else "one secret a line"):
+            raise ConfigError(f"{path}, `webhook_secrets_file` in [http]: expected {why}")
+        return secrets
+
     def locale(self) -> Locale:
         """Return what there is to know of zones and numbers for writing the mirror."""
         return Locale(
@@ -250,6 +241,7 @@ def load(path: Path | None, environ: Mapping[str, str] = os.environ) -> Config:
     mistakes += _contradictions(sections["api"])
     mistakes += _places(sections["api"], sections["contacts"])
     mistakes += _sending(sections["send"])
+    mistakes += http_mistakes(sections["http"])
     if mistakes:
         raise ConfigError("\n".join([f"{source} has mistakes:", *(f"  {m}" for m in mistakes)]))
     return Config(**sections, source=source.absolute())
@@ -320,12 +312,7 @@ def _hooks(raw: Any, mistakes: list[str]) -> tuple[Hook, ...]:
         hooks.append(hook)
         if len(mistakes) > found:
             continue
-        if not hook.name or hook.name in [other.name for other in hooks[:-1]]:
-            mistakes.append(f"[[hook]] {number} name: expected a name of its own")
-        if not hook.on:
-            mistakes.append(f"[[hook]] {number} on: expected a list of kinds of events")
-        if sum(map(bool, (hook.run, hook.url, hook.notify))) != 1:
-            mistakes.append(f"[[hook]] {number}: expected one of `run`, `url` and `notify`")
+        mistakes += (f"[[hook]] {number}{said}" for said in hook_mistakes(hook, hooks[:-1]))
     return tuple(hooks)
 
 
@@ -411,6 +398,8 @@ def _expected(kind: Any) -> str:
             return "true or false"
         case msgspec.inspect.ListType():
             return "a list of texts in quotes"
+        case msgspec.inspect.UnionType():
+            return 'true, false or "auto"'
         case msgspec.inspect.DictType():
             return 'texts by name, such as { contact = "+79201234567" }'
     return "a text in quotes"

@@ -402,10 +402,10 @@ def test_the_representation_shows_no_token(read):
         ("[contacts]\nregion = 'Russia'", "the two capital letters of a country"),
         ("[api]\nrequests_per_minute = 0", "expected a whole number, at least 1"),
         (
-            "[[hook]]\nname = 'a'\non = ['x']",
+            "[[hook]]\nname = 'a'\non = ['draft.*']",
             "[[hook]] 1: expected one of `run`, `url` and `notify`",
         ),
-        ("[[hook]]\non = ['x']\nrun = ['y']", "[[hook]] 1 name: expected a name of its own"),
+        ("[[hook]]\non = ['draft.*']\nrun = ['y']", "[[hook]] 1 name: expected a name of letters"),
         ("[[hook]]\nname = 'a'\nrum = ['y']", "did you mean `run`?"),
         ("[hook]\nname = 'a'", "expected sections in double brackets"),
     ],

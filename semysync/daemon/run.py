@@ -12,6 +12,7 @@ import structlog
 from semysync import __version__
 from semysync.config import Config
 from semysync.daemon.loop import Loop
+from semysync.follow.hooks import Followers
 from semysync.mirror.lock import Lock, Right
 from semysync.mirror.store import Store
 from semysync.service.client import Client
@@ -34,12 +35,15 @@ def run(config: Config, mirror: Path, client: Client, sending: Client, pace: Pac
     with Lock(mirror, Right.SENDER):
         Store.migrate(mirror).close()
         loop = Loop(config, mirror, client, sending, pace)
+        followers = Followers(config.hook, mirror, region=config.contacts.region)
+        followers.start()
         loop.start()
         log.info("daemon.started", mirror=str(mirror), version=__version__)
         number = signal.sigwait(STOPPING)
         log.info("daemon.stopping", signal=signal.Signals(number).name)
         _let_a_second_signal_kill()
         loop.stop()
+        followers.stop()
         log.info("daemon.stopped")
 
 

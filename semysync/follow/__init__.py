@@ -1,0 +1,1 @@
+"""What follows on events: hooks, and the listener for the service's webhooks."""

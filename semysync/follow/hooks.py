@@ -1,0 +1,355 @@
+"""
+The followers: each hook goes through the log of events by itself, in order.
+
+`Followers` has one thread that hears of new events, and one for each hook, which delivers them: so
+a hook that is slow, hangs or fails holds up nobody but itself. A hook stands at an event until that
+is delivered or given up; what was delivered and could not be noted is delivered again after a kill,
+with the same number. Only a stop that comes meanwhile, or a kill, makes that happen: a mirror that
+cannot be written to for a while does not.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from sqlite3 import Connection
+from threading import Event, Thread
+
+import msgspec
+import structlog
+
+from semysync.errors import SemysyncError
+from semysync.follow.actions import Action, Outcome, Telling, action_of, lacking
+from semysync.follow.matching import Facts, fits, is_for
+from semysync.follow.retries import Patience
+from semysync.follow.settings import Hook
+from semysync.mirror import followers
+from semysync.mirror.file import connect, explained, writing
+from semysync.mirror.followers import Delivery
+from semysync.mirror.tellings import told
+from semysync.mirror.times import from_utc_text, utc_text
+from semysync.mirror.watch import Watch
+
+log = structlog.get_logger("semysync")
+
+AT_ONCE = 500  #: events that are looked through in one go
+LONGEST_WAIT_S = 3600.0
+AGAIN_S = 10.0  #: after something went wrong with the mirror
+STOP_S = 6.0  #: what is at work at a stop has so long; then it is left, and repeated another time
+
+
+def facts_of(telling: Telling) -> Facts:
+    """Return what of an event can be matched."""
+    about = telling["message"] or telling["draft"] or telling["unconfirmed"] or {}
+    device = telling["device"] or {}
+    ids = (telling["device_id"], about.get("device_id"), about.get("device"))
+    names = (*ids, device.get("label"), device.get("name"))
+    return Facts(
+        contact=about.get("contact"),
+        device=tuple(str(name) for name in names if name),
+        channel=about.get("channel") or device.get("channel"),
+        text=about.get("text"),
+    )
+
+
+class Follower:
+    """One hook on its way through the log; to be used by one thread."""
+
+    def __init__(
+        self,
+        hook: Hook,
+        action: Action,
+        mirror: Path,
+        *,
+        region: str | None = None,
+        patience: Patience | None = None,
+        stopping: Event | None = None,
+        done: Callable[[str, str], object] | None = None,
+    ) -> None:
+        self.name = hook.name or ""
+        self._hook = hook
+        self._action = action
+        self._mirror = mirror
+        self._region = region
+        self._patience = patience or Patience()
+        self._stopping = stopping or Event()
+        self._done = done
+        self._conn: Connection | None = None
+        self._awaited: tuple[int, int] | None = None  # a delivery and how often it was tried,
+        self._due = 0.0  # and when it is due again
+        self._failing = False
+
+    def close(self) -> None:
+        """Give the connection back."""
+        if self._conn:
+            self._conn.close()
+            self._conn = None
+
+    def step(self) -> float:
+        """
+        Go on to the next event that is for this hook, and deliver it; return when to come again.
+
+        That is in so many seconds, or as soon as there are new events. Raises `SemysyncError` where
+        the mirror can't be used.
+        """
+        with self._reading() as conn:
+            was = followers.position(conn, self.name)
+        if was is None:
+            return self._begin()
+        with self._reading() as conn:
+            events = followers.events(conn, was, AT_ONCE)
+            passed, telling = was, None
+            for event in events:
+                if (telling := self._told(conn, event)) is not None:
+                    break
+                passed = event.seq
+            delivery = telling and followers.find(conn, self.name, telling["seq"])
+        if passed != was:
+            with self._writing() as conn:
+                if not followers.move(conn, self.name, was, passed):
+                    return 0  # somebody has set it back
+        if telling is None:
+            return 0 if len(events) == AT_ONCE else LONGEST_WAIT_S
+        delivery = delivery or Delivery(
+            follower=self.name, seq=telling["seq"], kind=telling["kind"]
+        )
+        if (rest_s := self._rest_s(delivery)) > 0:
+            return rest_s
+        self._deliver(telling, delivery, passed)
+        return 0
+
+    def _begin(self) -> float:
+        with self._writing() as conn:
+            followers.add(conn, [self.name], datetime.now(UTC))
+        return 0
+
+    def _told(self, conn: Connection, event: followers.Event) -> Telling | None:
+        """Return what there is to tell of an event; None where it is not for this hook."""
+        if not is_for(self._hook.on, event.kind):
+            return None
+        telling = told(conn, event, self._region)
+        if event.kind == "hook.dead" and telling["data"].get("hook") == self.name:
+            return None  # it would only add to what it cannot deliver
+        return telling if fits(self._hook.match, facts_of(telling), self._region) else None
+
+    def _rest_s(self, delivery: Delivery) -> float:
+        """Return how long a delivery that failed must wait; at our start it is tried at once."""
+        if self._awaited != (delivery.seq, delivery.attempts):
+            return 0
+        return self._due - time.monotonic()
+
+    def _deliver(self, telling: Telling, delivery: Delivery, was: int) -> None:
+        began = datetime.now(UTC)
+        try:
+            outcome = self._action(telling, delivery.done_parts)
+        except Exception as exc:
+            log.exception("hook.broke", hook=self.name, seq=delivery.seq)
+            outcome = Outcome(f"{type(exc).__name__}, a mistake of semysync: see its log")
+        if outcome.stopped:
+            return
+        result = self._judged(delivery, outcome, began)
+        while not self._kept(result, was) and not self._stopping.wait(AGAIN_S):
+            pass  # to deliver it again for that would be worse than to wait
+        if self._done:
+            self._done(self.name, result.status)
+
+    def _judged(self, delivery: Delivery, outcome: Outcome, began: datetime) -> Delivery:
+        """Return what a delivery is after an attempt."""
+        attempts, now = delivery.attempts + 1, datetime.now(UTC)
+        first_at = delivery.first_at or utc_text(began)
+        distance_s = self._patience.distance_s(attempts)
+        if outcome.why is None:
+            status = "done"
+        elif self._patience.is_over(attempts, from_utc_text(first_at), now):
+            status = "dead"
+        else:
+            status = "failing"
+            self._awaited = delivery.seq, attempts
+            self._due = time.monotonic() + distance_s
+        self._tell(delivery.seq, status, outcome.why)
+        return msgspec.structs.replace(
+            delivery,
+            status=status,
+            attempts=attempts,
+            first_at=first_at,
+            last_at=utc_text(now),
+            next_at=utc_text(now + timedelta(seconds=distance_s)) if status == "failing" else None,
+            error=outcome.why,
+            output=outcome.output,
+            done_parts=outcome.done_parts,
+        )
+
+    def _tell(self, seq: int, status: str, why: str | None) -> None:
+        """Log what a person should know of: once when it begins to fail, and once when it ends."""
+        if status == "dead":
+            log.error("hook.gave_up", hook=self.name, seq=seq, error=why)
+        elif status == "failing" and not self._failing:
+            log.warning("hook.failing", hook=self.name, seq=seq, error=why)
+        elif status == "done" and self._failing:
+            log.info("hook.recovered", hook=self.name, seq=seq)
+        self._failing = status == "failing"
+
+    def _kept(self, result: Delivery, was: int) -> bool:
+        """Note what came of an attempt; return False where the mirror can't be written to."""
+        try:
+            with self._writing() as conn:
+                followers.keep(conn, result, was)
+        except SemysyncError as exc:
+            log.warning("hook.not_noted", hook=self.name, seq=result.seq, error=str(exc))
+            self.close()
+            return False
+        return True
+
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        """Hold one view of the mirror, so that an event and what it is about agree."""
+        with explained(self._mirror):
+            conn = self._connected()
+            conn.execute("begin")
+            try:
+                yield conn
+            finally:
+                conn.execute("rollback")
+
+    @contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        with explained(self._mirror):
+            conn = self._connected()
+            with writing(conn):
+                yield conn
+
+    def _connected(self) -> Connection:
+        if self._conn is None:
+            self._conn = connect(self._mirror)
+            # A draft may hold bytes that are no text; it must not stop what comes behind it.
+            self._conn.text_factory = lambda value: value.decode("utf-8", "replace")
+        return self._conn
+
+
+class Followers:
+    """All hooks of the daemon, each in its thread, and one thread that hears of new events."""
+
+    def __init__(
+        self,
+        hooks: Sequence[Hook],
+        mirror: Path,
+        *,
+        region: str | None = None,
+        patience: Patience | None = None,
+        happened: Callable[[str], object] | None = None,
+        delivered: Callable[[str, str], object] | None = None,
+    ) -> None:
+        """`happened` hears the kind of each new event, `delivered` of each attempt of a hook."""
+        self._hooks = hooks
+        self._mirror = mirror
+        self._stopping = Event()
+        self._heard_of: int | None = None
+        self._happened = happened
+        self._watch: Watch | None = None
+        self._bells: dict[str, Event] = {}
+        self._threads: list[Thread] = []
+        for hook in hooks:
+            follower = Follower(
+                hook,
+                action_of(hook, self._stopping),
+                mirror,
+                region=region,
+                patience=patience,
+                stopping=self._stopping,
+                done=delivered,
+            )
+            bell = self._bells[follower.name] = Event()
+            self._threads.append(
+                Thread(
+                    target=self._follow,
+                    args=(follower, bell),
+                    name=f"hook {follower.name}",
+                    daemon=True,  # one that hangs must not hold up the end of the program
+                )
+            )
+        if hooks or happened:
+            self._threads.append(Thread(target=self._listen, name="events", daemon=True))
+
+    def start(self) -> None:
+        """Let new hooks begin at now, before anything is pulled, and all of them go on."""
+        for hook in self._hooks:
+            if why := lacking(hook):
+                log.error("hook.lacks", hook=hook.name, error=why)
+        if self._threads:
+            try:
+                with explained(self._mirror), closing(connect(self._mirror)) as conn:
+                    self._heard_of = followers.newest(conn)
+                    with writing(conn):
+                        followers.add(conn, self._bells, datetime.now(UTC))
+            except SemysyncError as exc:  # each will begin as soon as it can
+                log.error("hooks.delayed", error=str(exc))  # noqa: TRY400  it is a sentence
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """End all; a delivery that takes longer than some seconds is left, and repeated later."""
+        self._stopping.set()
+        if watch := self._watch:
+            watch.wake()
+        for bell in self._bells.values():
+            bell.set()
+        ends = time.monotonic() + STOP_S
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join(max(0.0, ends - time.monotonic()))
+
+    def _follow(self, follower: Follower, bell: Event) -> None:
+        """Deliver until the end, whatever goes wrong."""
+        said = ""
+        while not self._stopping.is_set():
+            bell.clear()
+            try:
+                wait_s = follower.step()
+                said = ""
+            except Exception as exc:
+                wait_s = AGAIN_S
+                if str(exc) != said:  # a full disk is told once, not every ten seconds
+                    said = str(exc)
+                    known = isinstance(exc, SemysyncError)
+                    log.error(  # noqa: TRY400  it is a sentence
+                        "hook.stands_still", hook=follower.name, error=said, exc_info=not known
+                    )
+                follower.close()
+            if wait_s > 0:
+                bell.wait(wait_s)
+        follower.close()
+
+    def _listen(self) -> None:
+        """Ring for the hooks that have something before them, at each commit of anybody."""
+        said = ""
+        while not self._stopping.is_set():
+            try:
+                with Watch(self._mirror) as watch, closing(connect(self._mirror)) as conn:
+                    self._watch = watch
+                    while not self._stopping.is_set():
+                        self._ring(conn)
+                        said = ""
+                        watch.wait(LONGEST_WAIT_S)
+            except Exception as exc:
+                if str(exc) != said:
+                    said = str(exc)
+                    known = isinstance(exc, SemysyncError)
+                    log.error("events.unheard", error=said, exc_info=not known)  # noqa: TRY400
+                self._stopping.wait(AGAIN_S)
+            finally:
+                self._watch = None
+
+    def _ring(self, conn: Connection) -> None:
+        with explained(self._mirror):
+            newest = followers.newest(conn)
+            positions = followers.positions(conn)
+            heard_of = newest if self._heard_of is None else self._heard_of
+            while self._happened and (events := followers.events(conn, heard_of, AT_ONCE)):
+                for event in events:
+                    self._happened(event.kind)
+                heard_of = events[-1].seq
+            self._heard_of = heard_of
+        for name, bell in self._bells.items():
+            if positions.get(name, newest) < newest:
+                bell.set()

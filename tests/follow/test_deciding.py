@@ -1,0 +1,108 @@
+"""What hooks decide without any I/O: which events are theirs, and when one is tried again."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from semysync.follow.kinds import KINDS, named_by
+from semysync.follow.matching import Facts, fits, fits_text, is_for
+from semysync.follow.retries import Patience
+
+NOW = datetime(2026, 11, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("on", "kind", "expected"),
+    [
+        (["message.received"], "message.received", True),
+        (["message.received"], "message.sent", False),
+        (["message.*"], "message.sent", True),
+        (["message.*"], "draft.sent", False),
+        (["draft.failed", "device.*"], "device.offline", True),
+        (["*"], "purge.done", True),
+    ],
+)
+def test_a_hook_hears_of_the_kinds_that_it_names(on, kind, expected):
+    assert is_for(on, kind) is expected
+
+
+def test_a_pattern_names_kinds_that_there_are():
+    assert named_by("message.received") == ["message.received"]
+    assert set(named_by("device.*")) == {kind for kind in KINDS if kind.startswith("device.")}
+    assert named_by("message.recieved") == []
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text", "expected"),
+    [
+        ("order", "Your ORDER 17 is ready", True),
+        ("ready order", "Your order 17 is ready", True),  # in any order
+        ("order", "Borderline", False),  # whole words
+        ("order late", "Your order 17 is ready", False),
+        ("заказ", "Ваш Заказ готов", True),
+        ("straße", "STRASSE", True),
+        ("*17*", "Your order 17 is ready", True),
+        ("your*", "Your order", True),
+        ("your", "* not a pattern here, your", True),
+        ("code ????", "Code 4711", True),
+        ("code ????", "Code 471", False),
+        ("code [0-9]*", "code x", False),
+        ("*a*a*a*a*a*a*a*b", "a" * 1000, False),  # and at once
+        ("^code.$", "code1", False),  # never a regular expression
+        ("(a+)+$", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa!", False),
+    ],
+)
+def test_a_text_is_matched_by_words_or_by_a_shell_pattern(pattern, text, expected):
+    assert fits_text(pattern, text) is expected
+
+
+@pytest.mark.parametrize(
+    ("match", "expected"),
+    [
+        ({}, True),
+        ({"contact": "+79201234567"}, True),
+        ({"contact": "+7 (920) 123-45-67"}, True),  # however it is written
+        ({"contact": "8 920 123-45-67"}, True),  # in the region
+        ({"contact": "+7920*"}, True),
+        ({"contact": "+44*"}, False),
+        ({"device": 351}, True),
+        ({"device": "352"}, False),
+        ({"device": "desk"}, True),
+        ({"channel": "whatsapp*"}, False),
+        ({"channel": "sms", "text": "ready"}, True),
+        ({"channel": "sms", "text": "late"}, False),
+    ],
+)
+def test_all_that_is_matched_must_fit(match, expected):
+    facts = Facts("+79201234567", ("351", "desk"), "sms", "It is ready")
+
+    assert fits(match, facts, "RU") is expected
+
+
+@pytest.mark.parametrize("key", ["contact", "channel", "text", "device"])
+def test_what_is_about_nothing_fits_no_pattern(key):
+    assert not fits({key: "*"}, Facts())
+    assert fits({}, Facts())
+
+
+def test_a_delivery_is_tried_for_two_days_at_growing_distances():
+    patience = Patience()
+    distances = [patience.distance_s(n) for n in range(1, patience.most_attempts())]
+
+    assert distances[:4] == [5, 10, 20, 40]
+    assert distances[-1] == 3600
+    assert distances == sorted(distances)
+    assert 48 * 3600 <= sum(distances) < 49 * 3600
+
+
+def test_neither_restarts_nor_jumps_of_the_clock_use_up_the_chances():
+    patience = Patience()
+    most = patience.most_attempts()
+
+    assert not patience.is_over(10 * most, NOW, NOW + timedelta(hours=47))  # restarted every minute
+    assert not patience.is_over(
+        3, NOW, NOW + timedelta(days=365)
+    )  # a jump, or a machine that was off
+    assert not patience.is_over(most, NOW, NOW - timedelta(days=365))  # back
+    assert patience.is_over(most, NOW, NOW + timedelta(days=2))
+    assert patience.distance_s(10_000) == 3600

@@ -1,0 +1,172 @@
+"""The programs of hooks: whatever one does, it comes to an end, and is told in a sentence."""
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from threading import Event, Timer
+
+import pytest
+from processes import wait_until
+
+from semysync.follow import programs
+
+ENVIRON = {"PATH": os.environ["PATH"]}
+
+
+def run(*argv, given=b"", limit_s=20, stopping=None, environ=ENVIRON):
+    return programs.run(argv, given, environ, limit_s=limit_s, stopping=stopping or Event())
+
+
+def python(code, *args, **options):
+    return run(sys.executable, "-c", code, *args, **options)
+
+
+def test_it_reads_its_input_and_is_heard():
+    given = "Привет 👋\n".encode() * 50_000  # more than a pipe holds
+
+    ended = python("import sys; sys.stdout.write(sys.stdin.read()[-10:])", given=given)
+
+    assert ended == (None, "\nПривет 👋\n"[-10:], False)
+
+
+def test_one_that_does_not_read_its_input_is_fine():
+    assert run("true", given=b"x" * 1_000_000).why is None
+    assert (
+        python("import os, time; os.close(0); time.sleep(0.2)", given=b"x" * 1_000_000).why is None
+    )
+
+
+@pytest.mark.parametrize(
+    ("code", "why"),
+    [
+        ("raise SystemExit(3)", "it ended with 3"),
+        ("import os; os.kill(os.getpid(), 11)", "it was ended by SIGSEGV"),
+        ("import os; os.kill(os.getpid(), 15)", "it was ended by SIGTERM"),
+        ("import os; os.close(1); os.close(2); import time; time.sleep(.1)", None),
+    ],
+)
+def test_how_it_ended_is_told(code, why):
+    assert python(code).why == why
+
+
+def test_of_a_megabyte_the_beginning_and_the_end_are_kept():
+    ended = python("print('a' * 1_000_000); print('\\0z')")
+
+    assert ended.why is None
+    assert ended.output.startswith("aaaa")
+    assert ended.output.endswith("a\n\ufffdz\n")
+    assert "bytes left out]" in ended.output
+    assert len(ended.output) < programs.KEPT + 100
+
+
+def test_standard_error_is_kept_as_well():
+    assert "No such file" in run("ls", "/no such place").output
+
+
+def test_at_its_limit_it_is_killed_with_all_that_it_started(tmp_path):
+    pids = tmp_path / "pids"
+    code = f"sleep 100 & echo $! > {pids}; echo $$ >> {pids}; wait"
+
+    began = time.monotonic()
+    ended = run("sh", "-c", code, limit_s=0.3)
+
+    assert ended.why == "it took longer than 0.3 s, and was ended"
+    assert not ended.stopped
+    assert time.monotonic() - began < 5
+    for pid in map(int, pids.read_text().split()):
+        wait_until(lambda pid=pid: not is_running(pid))
+
+
+def is_running(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_one_that_prints_for_ever_is_killed_at_its_limit():
+    ended = run("yes", limit_s=0.3)
+
+    assert ended.why == "it took longer than 0.3 s, and was ended"
+    assert ended.output.startswith("y\ny\n")
+
+
+def test_what_it_leaves_behind_with_its_output_is_not_waited_for():
+    began = time.monotonic()
+    ended = run("sh", "-c", "echo done; sleep 3 &")
+
+    assert ended == (None, "done\n", False)
+    assert time.monotonic() - began < 2
+
+
+def test_it_is_ended_a_moment_after_the_daemon_is(monkeypatch):
+    monkeypatch.setattr(programs, "GRACE_S", 0.1)
+    stopping = Event()
+    Timer(0.1, stopping.set).start()
+
+    ended = run("sleep", "30", stopping=stopping)
+
+    assert ended.stopped
+
+
+def test_one_that_ends_within_that_moment_has_done_its_work():
+    stopping = Event()
+    stopping.set()
+
+    assert run("true", stopping=stopping) == (None, "", False)
+
+
+@pytest.mark.parametrize(
+    ("program", "why"),
+    [
+        ("no-such-program-anywhere", "there is no program no-such-program-anywhere"),
+        ("/etc/passwd", "/etc/passwd may not be run"),
+        ("/", "/ may not be run"),
+    ],
+)
+def test_one_that_cannot_be_started_is_told(program, why):
+    before = len(list(Path("/proc/self/fd").iterdir()))
+
+    ended = run(program)
+
+    assert ended.why.startswith(why)
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_one_that_is_no_program_is_told(tmp_path):
+    script = tmp_path / "x"
+    script.write_bytes(b"\0\1\2")
+    script.chmod(0o755)
+
+    assert run(str(script)).why == f"{script} cannot be run: Exec format error"
+
+
+def test_there_is_no_shell():
+    hostile = "$(touch /tmp/owned); `id` | cat > x && 'y' \"z\" * ~ \\"
+
+    assert run("printf", "%s", hostile).output == hostile
+
+
+def test_it_can_be_told_to_end_though_we_have_the_signals_blocked():
+    ours = {signal.SIGTERM, signal.SIGINT, signal.SIGPIPE}
+    signal.pthread_sigmask(signal.SIG_BLOCK, ours)
+    try:
+        masks = run("grep", "-E", "SigBlk|SigIgn", "/proc/self/status").output
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ours)
+
+    blocked, ignored = (int(line.split()[1], 16) for line in masks.splitlines())
+    for number in ours:
+        assert not (blocked | ignored) >> (number - 1) & 1
+
+
+def test_it_gets_no_file_and_no_variable_of_ours(tmp_path):
+    with (tmp_path / "secret").open("w") as file:
+        os.set_inheritable(file.fileno(), True)  # noqa: FBT003
+        files = run("ls", "/proc/self/fd").output.split()
+        variables = run("env", environ={"PATH": os.environ["PATH"], "X": "1"}).output.split("\n")
+
+    assert set(files) <= {"0", "1", "2", "3"}  # the last is the folder that it lists
+    assert {line.partition("=")[0] for line in variables if line} <= {"PATH", "X"}
