@@ -1,0 +1,208 @@
+"""`hooks`: who follows the events, what they could not deliver; try one, or let one repeat."""
+
+import sys
+from collections.abc import Mapping
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from semysync.cli.common import (
+    complain,
+    config_option,
+    configured,
+    database_option,
+    examples,
+    json_option,
+    one_line,
+    print_json,
+    print_table,
+)
+from semysync.cli.drafts import time_in
+from semysync.config import Config
+from semysync.follow.settings import Hook
+from semysync.mirror import followers
+from semysync.mirror.file import check_version, connect, explained, must_exist, open_reader, writing
+from semysync.mirror.lock import Right, is_held
+
+SHOWN = 20  #: of the deliveries that fail or are dead
+
+
+@click.group(
+    invoke_without_command=True,
+    epilog=examples(
+        "semysync hooks", "semysync hooks test tell", "semysync hooks replay tell --from 1200"
+    ),
+)
+@config_option
+@database_option
+@json_option
+@click.pass_context
+def hooks(
+    context: click.Context, config: Path | None, database: Path | None, as_json: bool
+) -> None:
+    """
+    Show the hooks: how far each has come, and what it could not deliver.
+
+    Ends with 1 where a delivery fails, or was given up.
+    """
+    if context.invoked_subcommand:
+        return
+    settings, path = configured(config, database)
+    with explained(path, reading=True), closing(open_reader(path)) as conn:
+        standing = {row["name"]: row for row in followers.overview(conn)}
+        unfinished = followers.unfinished(conn)
+    rows = [described(hook, standing.pop(hook.name or "", {})) for hook in settings.hook]
+    rows += [described(None, row) for row in standing.values()]
+    if as_json:
+        print_json({"hooks": rows, "deliveries": unfinished})
+    else:
+        show(rows, unfinished)
+    if unfinished:
+        sys.exit(1)
+
+
+def described(hook: Hook | None, standing: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what there is to say of a hook, of the configuration and of the mirror."""
+    return {
+        "name": hook.name if hook else standing["name"],
+        "on": hook.on if hook else [],
+        "does": hook.action if hook else None,
+        "position": standing.get("position"),
+        "behind": standing.get("behind"),
+        "dead": standing.get("dead", 0),
+    }
+
+
+def show(rows: list[dict[str, Any]], unfinished: list[Mapping[str, Any]]) -> None:
+    """Print the hooks, and below them what fails."""
+    if not rows:
+        click.echo("There are no hooks: the README shows how to make one, in its section Hooks.")
+        return
+    failing = {row["follower"]: row for row in unfinished if row["status"] == "failing"}
+    print_table(
+        ["hook", "at event", "to come", "dead", "state", "on", "does"],
+        [
+            (
+                row["name"],
+                row["position"],
+                row["behind"],
+                row["dead"] or "",
+                state(row, failing.get(row["name"])),
+                ", ".join(row["on"]),
+                row["does"],
+            )
+            for row in rows
+        ],
+    )
+    if not unfinished:
+        return
+    click.echo()
+    print_table(
+        ["event", "hook", "state", "tried", "last", "kind", "why"],
+        [
+            (
+                row["seq"],
+                row["follower"],
+                row["status"],
+                row["attempts"],
+                time_in(row["last_at"]),
+                row["kind"],
+                row["error"],
+            )
+            for row in unfinished[-SHOWN:]
+        ],
+    )
+    if len(unfinished) > SHOWN:
+        click.echo(f"and {len(unfinished) - SHOWN} before them: see --json")
+
+
+def state(row: Mapping[str, Any], failing: Mapping[str, Any] | None) -> str:
+    """Say in a word or two how a hook is."""
+    if row["does"] is None:
+        return "not configured"
+    if row["position"] is None:
+        return "begins with the daemon"
+    if failing:
+        return f"again {time_in(failing['next_at'])[11:]}" if failing["next_at"] else "failing"
+    return "ok"
+
+
+@hooks.command(epilog=examples("semysync hooks test tell"))
+@config_option
+@click.argument("name")
+def test(config: Path | None, name: str) -> None:
+    """
+    Let a hook do what it does, here and now, with a message that never was.
+
+    Neither the daemon nor the mirror is needed. Ends with 1 where it fails.
+    """
+    from threading import Event
+
+    from semysync import log
+    from semysync.follow.actions import action_of
+    from semysync.follow.sample import sample
+    from semysync.mirror.times import utc_text
+
+    settings, _ = configured(config, None)
+    hook = named(settings, name)
+    log.silence()
+    outcome = action_of(hook, Event())(sample(hook.on, utc_text(datetime.now(UTC))), "")
+    if outcome.output:
+        for line in outcome.output.splitlines():
+            click.echo(one_line(line))
+    if outcome.why:
+        complain(f"{name}: {outcome.why}")
+        sys.exit(1)
+    click.echo(f"{name}: done")
+
+
+@hooks.command(epilog=examples("semysync hooks replay tell --from 1200"))
+@config_option
+@database_option
+@click.option(
+    "--from",
+    "first",
+    metavar="SEQ",
+    type=click.IntRange(1, 2**63 - 1),
+    required=True,
+    help="The first event to repeat: `seq` in the table events.",
+)
+@click.argument("name")
+def replay(config: Path | None, database: Path | None, first: int, name: str) -> None:
+    """
+    Let a hook go through the events again, from one on.
+
+    The daemon does it; what was dead among them is tried anew. Each event has the number that it
+    had before, so that a receiver can tell repeats.
+    """
+    settings, path = configured(config, database)
+    named(settings, name)
+    must_exist(path)
+    with explained(path), closing(connect(path)) as conn:
+        check_version(conn, path)
+        with writing(conn):
+            at = followers.position(conn, name)
+            oldest = followers.oldest(conn)
+            begins = max(first, oldest)
+            moved = at is not None and followers.set_back(conn, name, begins)
+    if at is None:
+        raise click.UsageError(f"{name} has not begun yet: it does when the daemon starts")
+    if not moved:
+        raise click.UsageError(f"{name} is at event {at}, and comes to {first} by itself")
+    if begins > first:
+        complain(f"the events before {begins} are gone, since they are older than `events_days`")
+    click.echo(f"{name} goes on with event {begins}, and repeats what is up to {at}")
+    if is_held(path, Right.SENDER) is False:
+        complain("no daemon runs: it goes on when `semysync run` is started")
+
+
+def named(settings: Config, name: str) -> Hook:
+    """Return the hook of a name."""
+    for hook in settings.hook:
+        if hook.name == name:
+            return hook
+    known = ", ".join(hook.name or "" for hook in settings.hook) or "none"
+    raise click.UsageError(f"there is no hook {name} in the configuration; known: {known}")

@@ -1,0 +1,134 @@
+"""`semysync hooks`: what it shows, tries and repeats, through the real process."""
+
+import json
+import sqlite3
+from contextlib import closing
+
+import pytest
+from processes import Program, end, wait_until
+
+from semysync.sandbox import Sandbox
+
+HOOKS = """
+[[hook]]
+name = "log"
+on = ["message.*", "draft.queued"]
+match = { contact = "+79201234567" }
+run = ["sh", "-c", "cat >> log; echo $SEMYSYNC_SEQ"]
+
+[[hook]]
+name = "broken"
+on = ["draft.*"]
+run = ["false"]
+"""
+
+
+@pytest.fixture(scope="module")
+def sandbox():
+    with Sandbox(messages=20, devices=1, token="7f3a-very-secret-51c9") as stand_in:
+        yield stand_in
+
+
+@pytest.fixture
+def program(tmp_path, sandbox):
+    program = Program(tmp_path)
+    hooks = HOOKS.replace("log;", f"{tmp_path}/log;")
+    program.configure(sandbox.base_url, rest=f"[pull]\ninbox_s = 1\n{hooks}")
+    return program
+
+
+def insert(program, text="Hello"):
+    with closing(sqlite3.connect(program.mirror, isolation_level=None, timeout=30)) as conn:
+        conn.execute("insert into outbox (phone, text) values ('+79201234567', ?)", (text,))
+
+
+def told(program, name="log"):
+    if not program.mirror.exists():
+        return []
+    try:
+        return program.ask(f"select seq, status from deliveries where follower = '{name}'")
+    except sqlite3.OperationalError:
+        return []
+
+
+def test_the_whole_way_of_a_hook(program, tmp_path):
+    program.mirror_here()
+    before = program.run("hooks")
+    with program.running("run") as process:
+        wait_until(lambda: program.ask("select * from followers"), process)
+        insert(program)
+        wait_until(lambda: told(program) and told(program, "broken"), process)
+        seq = told(program)[0][0]
+
+        shown = program.run("hooks")
+        facts = json.loads(program.run("hooks", "--json").stdout)
+        replayed = program.run("hooks", "replay", "log", "--from", seq)
+        lines = (tmp_path / "log").read_text().count('"draft.queued"')
+        wait_until(
+            lambda: (tmp_path / "log").read_text().count('"draft.queued"') > lines or lines > 1
+        )
+
+        code, logged = end(process)
+
+    assert before.returncode == 0
+    assert "begins with the daemon" in before.stdout
+    assert shown.returncode == 1  # a delivery fails
+    assert "run sh" in shown.stdout
+    assert "it ended with 1" in shown.stdout
+    assert {hook["name"] for hook in facts["hooks"]} == {"log", "broken"}
+    assert facts["deliveries"][0]["status"] == "failing"
+    assert replayed.stdout.startswith(f"log goes on with event {seq}, and repeats what is up to ")
+    assert replayed.stderr == ""
+    assert code == 0
+    assert "hook.failing" in logged
+    assert "Hello" not in logged
+
+
+def test_a_hook_that_is_removed_is_shown_and_goes_on_when_it_is_back(program, sandbox):
+    program.mirror_here()
+    with closing(sqlite3.connect(program.mirror, isolation_level=None)) as conn:
+        conn.execute("insert into followers values ('former', 0, '2026-01-01')")
+
+    shown = program.run("hooks")
+
+    assert "not configured" in shown.stdout
+
+
+def test_a_hook_is_tried_without_daemon_and_mirror(program, tmp_path):
+    well, broken, none = (program.run("hooks", "test", name) for name in ("log", "broken", "no"))
+
+    assert (well.returncode, well.stdout) == (0, "0\nlog: done\n")
+    assert json.loads((tmp_path / "log").read_text())["kind"] == "message.received"
+    assert (broken.returncode, broken.stderr) == (1, "semysync: broken: it ended with 1\n")
+    assert none.returncode == 2
+    assert "known: log, broken" in none.stderr
+
+
+def test_what_cannot_be_repeated_is_told(program):
+    program.mirror_here()
+
+    early = program.run("hooks", "replay", "log", "--from", 1)
+    with closing(sqlite3.connect(program.mirror, isolation_level=None)) as conn:
+        conn.execute("insert into followers values ('log', 3, '2026-01-01')")
+    ahead = program.run("hooks", "replay", "log", "--from", 7)
+    insert(program)
+    with closing(sqlite3.connect(program.mirror, isolation_level=None)) as conn:
+        conn.execute("update followers set position = 1")
+        conn.execute("insert into events (kind) values ('purge.done')")
+        conn.execute("delete from events where seq = 1")
+        conn.execute("update followers set position = 2")
+    some = program.run("hooks", "replay", "log", "--from", 1)
+
+    assert early.returncode == ahead.returncode == 2
+    assert "has not begun yet" in early.stderr
+    assert "log is at event 3, and comes to 7 by itself" in ahead.stderr
+    assert some.returncode == 0
+    assert "the events before 2 are gone" in some.stderr
+    assert "no daemon runs" in some.stderr
+
+
+def test_without_hooks_it_says_how_to_make_one(program, sandbox):
+    program.configure(sandbox.base_url)
+    program.mirror_here()
+
+    assert "There are no hooks" in program.run("hooks").stdout
