@@ -87,25 +87,26 @@ def run(config: Path | None, database: Path | None) -> None:
     """
     Keep the mirror up to date until stopped: the daemon.
 
-    It asks for new messages at the intervals in [pull] and ends on SIGTERM or Ctrl-C, as soon as
-    the question that it waits for is answered; a second one ends it at once. What it does is
-    logged on standard error, a line for each pass that brought something.
+    It asks for new messages at the intervals in [pull] and ends on SIGTERM or Ctrl-C; only for the
+    answer to a message that is being sent it waits a while, and a second signal ends it at once.
+    SIGHUP lets it read the configuration again. What it does is logged on standard error, a line
+    for each pass that brought something.
 
     One daemon works on a mirror: another one for the same file ends with 75.
     """
     from semysync import daemon, log
-    from semysync.service.pace import Pace
 
-    settings, path = configured(config, database)
-    token = settings.token()
-    log.set_up(settings.log, token=token)
-    pace = Pace(settings.api.requests_per_minute)
-    with (
-        client_for(settings, token, pace) as client,
-        client_for(settings, token, pace, urgent=True) as sending,
-    ):
-        ready(path)
-        daemon.run(settings, path, client, sending, pace)
+    def read() -> tuple[Config, Path]:
+        settings, path = configured(config, database)
+        log.set_up(settings.log, token=settings.token())
+        return settings, path
+
+    def connect(settings: Config, pace: "Pace", *, urgent: bool) -> "Client":
+        return client_for(settings, settings.token(), pace, urgent=urgent)
+
+    settings, path = read()
+    ready(path)
+    daemon.run(settings, path, connect=connect, reread=read)
 
 
 def send_due(

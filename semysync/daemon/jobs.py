@@ -22,6 +22,7 @@ from semysync.service.client import Client
 log = structlog.get_logger("semysync")
 
 HOUSEKEEPING_S = 3600
+LIVELY = {"inbox", "sent"}  #: passes that come sooner after news, which they bring
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +42,16 @@ class Job(NamedTuple):
     """
     A kind of pass: its name in the table `passes`, its interval in seconds, and its step.
 
-    One that `needs_devices` waits until the devices were asked for since the start, and does
-    nothing as long as they never were.
+    One that `needs_devices` waits until they were asked for since the start, and does nothing as
+    long as they never were. One that does not `ask` the service anything comes whether that answers
+    or not. Those in `LIVELY` come sooner after news.
     """
 
     name: str
     every_s: int
     step: Step
     needs_devices: bool = False
+    asks: bool = True
 
 
 def jobs(config: Config, look_at_sent: Step) -> list[Job]:
@@ -61,7 +64,7 @@ def jobs(config: Config, look_at_sent: Step) -> list[Job]:
         Job("sent", pull.sent_s, look_at_sent, needs_devices=boxes),
         Job("account", pull.account_s, lambda kit: kit.sync.account()),
         # Here: refresh, verify, purge. A step that must not run makes no line: `if` it is enabled.
-        Job("housekeeping", HOUSEKEEPING_S, housekeeping),
+        Job("housekeeping", HOUSEKEEPING_S, housekeeping, asks=False),
     ]
 
 

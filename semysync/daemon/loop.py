@@ -1,12 +1,13 @@
 """
 The loop: APScheduler runs every job at its time, in a thread of its own, and never two of a kind.
 
-A pass opens the mirror for itself, since a connection belongs to the thread that opened it. When it
-has ended, the next one is put to its time, so that none is lost however late one comes. Whatever
-goes wrong in a pass is logged, and the next one comes.
+Read `Loop._try` first: it is one pass, and all that may come of it. A pass opens the mirror for
+itself, since a connection belongs to the thread that opened it. When it has ended, the next one is
+put to its time, as `tempo` decides: none is lost, however late one comes.
 """
 
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,25 +21,39 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.base import BaseTrigger
 
 from semysync.config import Config
-from semysync.daemon.jobs import Job, Kit, jobs
+from semysync.daemon.jobs import LIVELY, Job, Kit, jobs
 from semysync.daemon.sending import Sending
-from semysync.errors import SemysyncError
+from semysync.daemon.telling import Telling
+from semysync.daemon.tempo import REST_S, SERVICE, Circuit, interval_s, jump_s
+from semysync.errors import (
+    Refused,
+    SemysyncError,
+    ServiceError,
+    Throttled,
+    Unreachable,
+)
 from semysync.mirror.claims import Claims
 from semysync.mirror.outbox import Outbox
+from semysync.mirror.passes import Pass
 from semysync.mirror.store import Store
+from semysync.mirror.times import utc_text
 from semysync.model import Box
 from semysync.passes.look import FEW
-from semysync.passes.pull import Puller
+from semysync.passes.pull import Progress, Puller
 from semysync.passes.send import recover
 from semysync.passes.sync import Outcome, Sync
 from semysync.passes.turns import Turns
-from semysync.service.client import Client
+from semysync.service.client import PATIENCE, Client
 from semysync.service.pace import Pace, Stopped
 
 log = structlog.get_logger("semysync")
 
 LATE_AFTER_S = 300  #: a box that was not read to its end for so long is late, or
 LATE_PASSES = 5  #: for so many intervals
+
+ANSWER_S = 20  #: how long a stop waits for the answer to a request that changes something,
+END_S = 10  #: and then for the threads to end
+STUCK_AFTER_S = 600  #: a pass without a sign of life, or one that is overdue
 
 
 class FromNow(BaseTrigger):  # type: ignore[misc]  # the library has no types
@@ -60,22 +75,33 @@ class Loop:
     """
     The passes of one account and its sender.
 
-    The sender has a client of its own: it must not wait for the answer to a question.
+    The sender has a client of its own: it must not wait for the answer to a question. `met` is
+    called once, as soon as the service has answered or has failed to.
     """
 
     def __init__(
-        self, config: Config, mirror: Path, client: Client, sending: Client, pace: Pace
+        self,
+        config: Config,
+        mirror: Path,
+        client: Client,
+        sending: Client,
+        pace: Pace,
+        *,
+        met: Callable[[], None] = lambda: None,
     ) -> None:
         self._config = config
         self._mirror = mirror
         self._client = client
         self._pace = pace
+        self._met: Callable[[], None] | None = met
         self._sending = Sending(
             config,
             mirror,
             sending,
             ahead_s=client.ahead_s,
             hasten=lambda: self.hasten("sent"),
+            taken=self._stir,
+            stopped=lambda: self._refusal,
         )
         self._jobs = {job.name: job for job in jobs(config, self._look_at_sent)}
         self._scheduler = BackgroundScheduler(
@@ -85,16 +111,23 @@ class Loop:
         )
         self._scheduler.add_listener(self._ended, EVENT_JOB_EXECUTED | EVENT_JOB_ERROR)
         self._stopping = Event()
-        self._hurry: set[str] = set()
-        self._mutex = Lock()  # over when the next pass of a kind comes
-        self._running: set[str] = set()
-        self._idle = Condition()
         self._asked_for_devices = Event()
+        self._running: dict[str, float] = {}  # since when
+        self._idle = Condition()
+        self._telling = Telling()
+        self._mutex = Lock()  # over all that decides when the next pass comes:
+        self._circuit = Circuit()
+        self._hurry: set[str] = set()
+        self._ended_s: dict[str, float] = {}  # when the last pass of a kind did
+        self._news_s: float | None = None
+        self._refusal: str | None = None  #: why nothing may be sent
+        self._clocks = time.time(), time.monotonic()
         # What is learnt from pass to pass:
         self._largest = FEW
         self._turns = Turns(config.api.requests_per_minute)
         self._configuring = Lock()
         self._configured = False
+        self.loading: dict[str, int] = {}  #: messages of a box whose history is being loaded
 
     def start(self) -> None:
         """Schedule every pass, all due at once, and begin to send."""
@@ -111,8 +144,13 @@ class Loop:
         self._scheduler.start()
         self._sending.start()
 
-    def stop(self) -> None:
-        """Let each running pass come to its next question, then end."""
+    def stop(self) -> set[str]:
+        """
+        End every pass at its next question, and the sender; return who has come to no end.
+
+        A question that is under way is broken off; the answer to what changes something is waited
+        for, for a while.
+        """
         self._stopping.set()
         self._pace.stop()
         self._asked_for_devices.set()
@@ -120,9 +158,13 @@ class Loop:
         # Without a wait, in which it would hold locks that a pass needs to come to its end.
         self._scheduler.remove_all_jobs()
         self._scheduler.shutdown(wait=False)
+        ends = time.monotonic() + ANSWER_S
+        self._client.hang_up(ANSWER_S)
+        self._sending.hang_up(max(0, ends - time.monotonic()))
         with self._idle:
-            self._idle.wait_for(lambda: not self._running)
-        self._sending.join()
+            self._idle.wait_for(lambda: not self._running, END_S)
+            left = set(self._running)
+        return left if self._sending.join(END_S) else left | {"send"}
 
     def hasten(self, name: str) -> None:
         """
@@ -131,21 +173,63 @@ class Loop:
         For any thread. A hint of the service, or a draft that waits for a look, is worth that.
         """
         with self._mutex:
+            if name in self._hurry:
+                return
             self._hurry.add(name)
-            self._put(name, 0)
+            now_s = time.monotonic()
+            rested_s = now_s - self._ended_s.get(name, float("-inf"))
+            self._put(name, max(self._circuit.wait_s(name, now_s), REST_S - rested_s, 0))
+
+    def beat(self) -> None:
+        """Notice a clock that was put, by which APScheduler would stand still: all are due then."""
+        before, self._clocks = self._clocks, (time.time(), time.monotonic())
+        if jumped := jump_s(before, self._clocks):
+            log.warning("clock.jumped", seconds=round(jumped), meaning="every pass is due now")
+            for name in self._jobs:
+                self.hasten(name)
+            self._sending.wake()
+
+    def stuck(self) -> str | None:
+        """Say what has come to a stand; None where all goes its way, or rests on purpose."""
+        now_s = time.monotonic()
+        longest_s = max(STUCK_AFTER_S, 2 * PATIENCE * self._config.api.timeout_s)
+        with self._idle:
+            running = dict(self._running)
+        for kind, since_s in running.items():
+            if now_s - max(since_s, self._client.sign_s()) > longest_s:
+                return kind
+        late = datetime.now(UTC) - timedelta(seconds=longest_s)
+        for job in self._scheduler.get_jobs():
+            if job.id not in running and job.next_run_time < late:
+                return str(job.id)
+        return "send" if self._sending.is_stuck(longest_s) else None
 
     def _put(self, name: str, delay_s: float) -> None:
         """Put the next pass of a kind to a time from now."""
         at = datetime.now(UTC) + timedelta(seconds=delay_s)
-        with suppress(JobLookupError):  # not configured
+        with suppress(JobLookupError):  # not configured, or stopping
             self._scheduler.modify_job(name, next_run_time=at)
 
     def _ended(self, event: JobExecutionEvent) -> None:
         """Put the next pass to its time: only now may it begin, since never two of a kind run."""
-        delay_s = self._jobs[event.job_id].every_s
+        job = self._jobs[event.job_id]
         with self._mutex:
-            if not self._stopping.is_set():
-                self._put(event.job_id, 0 if event.job_id in self._hurry else delay_s)
+            if self._stopping.is_set():
+                return
+            self._ended_s[job.name] = now_s = time.monotonic()
+            since_s = (
+                None if self._news_s is None or job.name not in LIVELY else now_s - self._news_s
+            )
+            rest_s = self._circuit.wait_s(job.name, now_s) if job.asks else 0
+            if job.name in self._hurry:
+                self._put(job.name, max(rest_s, REST_S))
+            else:
+                self._put(job.name, rest_s or interval_s(job.every_s, since_s))
+
+    def _stir(self) -> None:
+        """Let the next passes come sooner: there is news."""
+        with self._mutex:
+            self._news_s = time.monotonic()
 
     def _look_at_sent(self, kit: Kit) -> Outcome:
         """Pull what was sent; where a draft waits for a look, every device is asked."""
@@ -156,16 +240,21 @@ class Loop:
             self._sending.looked(began)
         return outcome
 
+    # One pass.
+
     def _tick(self, job: Job) -> None:
         with self._idle:
-            self._running.add(job.name)
+            self._running[job.name] = time.monotonic()
         try:
             self._try(job)
         finally:
             if job.name == "devices":
                 self._asked_for_devices.set()
+            if job.asks and (met := self._met):
+                self._met = None
+                met()
             with self._idle:
-                self._running.discard(job.name)
+                del self._running[job.name]
                 self._idle.notify_all()
 
     def _try(self, job: Job) -> None:
@@ -173,30 +262,35 @@ class Loop:
         if job.needs_devices:
             self._asked_for_devices.wait()
         with self._mutex:
+            if job.asks and self._circuit.enter(job.name, time.monotonic()):
+                return
             self._hurry.discard(job.name)
         if self._stopping.is_set():
             return
         try:
             with Store.open(self._mirror, self._config.locale()) as store:
                 self._configure(store)
-                if job.needs_devices and store.last_complete("devices") is None:
-                    return
-                self._take(job, store)
+                if not job.needs_devices or store.last_complete("devices"):
+                    self._judge(job, store, self._step(job, store))
         except Stopped:
             log.info("pass.stopped", kind=job.name)
-        except SemysyncError as exc:
-            log.error("pass.failed", kind=job.name, error=str(exc))  # noqa: TRY400  it is a sentence
-        except Exception:
-            log.exception("pass.broke", kind=job.name)
+        except SemysyncError as exc:  # the mirror: another program holds it, the disk is full
+            self._rest(job)
+            self._telling.mirror_failed(job.name, exc)
+        except Exception as exc:  # noqa: BLE001  nothing ends the loop
+            self._rest(job)
+            self._telling.broke(job.name, exc)
+            self._note_broken(job, exc)
 
-    def _take(self, job: Job, store: Store) -> None:
-        """Take one step."""
+    def _step(self, job: Job, store: Store) -> Outcome | None:
+        """Take the step of a pass; what the service had against it is in the outcome."""
         puller = Puller(
             account=self._client,
             mirror=store,
             history=self._config.pull.history,
             lookback=timedelta(seconds=self._config.pull.lookback_s),
             largest=self._largest,
+            watch=self._watch,
         )
         sync = Sync(
             self._client,
@@ -206,12 +300,79 @@ class Loop:
             turns=self._turns,
             limits=self._config.limits(),
         )
-        outcome = job.step(Kit(self._config, self._client, store, sync))
-        self._largest = puller.largest
-        if outcome and job.name == "devices" and outcome.noted.added:
+        began = utc_text(datetime.now(UTC))
+        try:
+            return job.step(Kit(self._config, self._client, store, sync))
+        except ServiceError as exc:
+            return Outcome(Pass(kind=job.name, started_at=began, error=str(exc)), failure=exc)
+        finally:
+            self._largest = puller.largest
+            self.loading.pop(job.name, None)
+
+    def _judge(self, job: Job, store: Store, outcome: Outcome | None) -> None:
+        """See what a pass shows of the service, and tell what is news of that."""
+        failure = outcome.failure if outcome and not outcome.complete else None
+        with self._mutex:
+            was_open = self._circuit.is_open
+            if failure:
+                fails = self._circuit.failed(job.name, failure, time.monotonic(), job.every_s)
+                over = set[str]()
+            else:
+                over = self._circuit.answered(job.name) if job.asks else set()
+                fails = set()
+            refusal = str(failure) if failure and self._circuit.refused else None
+            if not self._circuit.refused or refusal:
+                self._refusal = refusal
+            closed = was_open and not self._circuit.is_open
+        self._telling.ended(job.name, outcome, quiet=was_open)
+        for what in fails:
+            self._tell_failing(what, store, failure)
+        if not failure:
+            self._tell_recovered(job, over, store)
+        if closed:
+            self._telling.closed()
+            for name in self._jobs:
+                self.hasten(name)
+        if fails or over:
+            self._sending.wake()
+        if outcome:
+            self._take_news(outcome)
+
+    def _take_news(self, outcome: Outcome) -> None:
+        """Let what a pass has found make others come sooner."""
+        noted = outcome.noted
+        if noted.kind in LIVELY and (noted.added or noted.changed):
+            self._stir()
+        if noted.kind == "devices" and noted.added:
             for other in self._jobs.values():  # there is something more to ask for
                 if other.needs_devices:
                     self.hasten(other.name)
+
+    def _tell_failing(self, what: str, store: Store, failure: ServiceError | None) -> None:
+        log.error("pull.failing", of=what, error=str(failure))
+        store.tell_failing(what, _box(what), _cause(failure), now=datetime.now(UTC))
+
+    def _tell_recovered(self, job: Job, over: set[str], store: Store) -> None:
+        """Tell what is over, also where an earlier run had told the failure."""
+        for what in (SERVICE, job.name):
+            if store.tell_recovered(what, _box(what), now=datetime.now(UTC)) or what in over:
+                log.info("pull.recovered", of=what)
+
+    def _rest(self, job: Job) -> None:
+        with self._mutex:
+            self._circuit.broke(job.name, time.monotonic(), job.every_s)
+
+    def _note_broken(self, job: Job, error: Exception) -> None:
+        """Count a pass that broke where people look; if the mirror allows that."""
+        now = datetime.now(UTC)
+        sentence = f"the pass broke off ({type(error).__name__}); its log says where"
+        with suppress(SemysyncError), Store.open(self._mirror) as store:
+            noted = Pass(kind=job.name, started_at=utc_text(now), error=sentence)
+            store.save_pass(noted, now=now)
+
+    def _watch(self, progress: Progress) -> None:
+        if progress.share < 1:
+            self.loading[progress.box] = progress.added
 
     def _configure(self, store: Store) -> None:
         """Bring the mirror in line with the configuration, before the first pass."""
@@ -223,3 +384,19 @@ class Loop:
             store.set_setting("late_after_s", str(late_after_s))
             store.apply_locale()
             self._configured = True
+
+
+def _box(what: str) -> Box | None:
+    return Box(what) if what in set(Box) else None
+
+
+def _cause(failure: ServiceError | None) -> str:
+    """Name what is wrong in a word, for programs that follow events."""
+    match failure:
+        case Throttled():
+            return "throttled"
+        case Refused():
+            return "refused"
+        case Unreachable():
+            return "unreachable"
+    return "unreadable"

@@ -1,17 +1,26 @@
 """
-The process: it takes the lock, starts the loop and the sender, and waits for a signal.
+The process: it takes the lock, starts the loop and the sender, and waits for signals.
 
-There is no handler and so no race: signals are blocked and waited for.
+There is no handler and so no race: signals are blocked and waited for. SIGHUP reads the
+configuration again, and everything but the place of the mirror follows it.
 """
 
+import os
 import signal
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple, Protocol
 
 import structlog
 
 from semysync import __version__
 from semysync.config import Config
 from semysync.daemon.loop import Loop
+from semysync.daemon.standing import standing
+from semysync.daemon.systemd import READY, STOPPING, Systemd
+from semysync.errors import ConfigError
 from semysync.follow.hooks import Followers
 from semysync.mirror.lock import Lock, Right
 from semysync.mirror.store import Store
@@ -20,35 +29,163 @@ from semysync.service.pace import Pace
 
 log = structlog.get_logger("semysync")
 
-STOPPING = {signal.SIGTERM, signal.SIGINT}
+ENDING = {signal.SIGTERM, signal.SIGINT}
+AWAITED = ENDING | {signal.SIGHUP}
+
+BEAT_S = 5.0  #: how often it is looked whether the clock was put, and systemd is told of us
+STATUS_S = 30.0  #: how often `STATUS=` is renewed
 
 
-def run(config: Config, mirror: Path, client: Client, sending: Client, pace: Pace) -> None:
+class Connect(Protocol):
+    """Makes a client as configured; raises `ConfigError` where there is no token."""
+
+    def __call__(self, config: Config, pace: Pace, /, *, urgent: bool) -> Client: ...
+
+
+def run(
+    config: Config, mirror: Path, *, connect: Connect, reread: Callable[[], tuple[Config, Path]]
+) -> None:
     """
     Keep the mirror up to date, and send drafts, until SIGTERM or SIGINT.
 
-    Raises `MirrorBusy` where another daemon works on the file, `MirrorUnusable` where it can't be
-    used.
+    `reread` returns the configuration as it is now, and the mirror that it names, and lets the log
+    follow it. Raises `MirrorBusy` where another daemon works on the file, `MirrorUnusable` where it
+    can't be used, `ConfigError` where there is no token.
     """
-    # Blocked before any thread starts, so that every thread leaves them to `sigwait`.
-    signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
+    # Blocked before any thread starts, so that every thread leaves them to us.
+    signal.pthread_sigmask(signal.SIG_BLOCK, AWAITED)
+    systemd = Systemd()
     with Lock(mirror, Right.SENDER):
+        systemd.status("opening the mirror")
         Store.migrate(mirror).close()
-        loop = Loop(config, mirror, client, sending, pace)
-        followers = Followers(config.hook, mirror, region=config.contacts.region)
-        followers.start()
-        loop.start()
+        process = Process(config, mirror, connect, systemd)
+        process.start()
         log.info("daemon.started", mirror=str(mirror), version=__version__)
-        number = signal.sigwait(STOPPING)
+        while (number := process.wait()) not in ENDING:
+            process.reload(reread)
         log.info("daemon.stopping", signal=signal.Signals(number).name)
+        systemd.tell(STOPPING)
         _let_a_second_signal_kill()
-        loop.stop()
-        followers.stop()
+        process.stop()
         log.info("daemon.stopped")
+
+
+class Parts(NamedTuple):
+    """What is at work, as configured; each part has threads of its own."""
+
+    asking: Client
+    sending: Client
+    loop: Loop
+    followers: Followers
+
+    def start(self) -> None:
+        """Let all begin: the followers first, so that they miss nothing."""
+        self.followers.start()
+        self.loop.start()
+
+    def stop(self) -> set[str]:
+        """End all; return what has come to no end."""
+        left = self.loop.stop()
+        self.followers.stop()
+        if not left:
+            self.asking.close()
+            self.sending.close()
+        return left
+
+
+class Process:
+    """The parts at work, which a new configuration replaces by others."""
+
+    def __init__(self, config: Config, mirror: Path, connect: Connect, systemd: Systemd) -> None:
+        self._mirror = mirror
+        self._connect = connect
+        self._systemd = systemd
+        self._said: tuple[str, float] = "", float("-inf")
+        self._stuck: str | None = None
+        self._parts = self._prepared(config)
+
+    def _prepared(self, config: Config) -> Parts:
+        """Put the parts together; nothing begins before it is started."""
+        pace = Pace(config.api.requests_per_minute)
+        asking, sending = (self._connect(config, pace, urgent=urgent) for urgent in (False, True))
+        return Parts(
+            asking,
+            sending,
+            Loop(config, self._mirror, asking, sending, pace, met=self._ready),
+            Followers(config.hook, self._mirror, region=config.contacts.region),
+        )
+
+    def _ready(self) -> None:
+        self._systemd.tell(READY)
+
+    def start(self) -> None:
+        """Let the passes begin."""
+        self._systemd.status("asking the service")
+        self._parts.start()
+
+    def wait(self) -> int:
+        """Wait for a signal and return its number; meanwhile see that all goes its way."""
+        watchdog_s = self._systemd.watchdog_s
+        beat_s = min(BEAT_S, watchdog_s / 3) if watchdog_s else BEAT_S
+        while not (found := signal.sigtimedwait(AWAITED, beat_s)):
+            self._parts.loop.beat()
+            self._feed()
+            self._tell_status()
+        return found.si_signo
+
+    def _feed(self) -> None:
+        """Keep systemd from ending us, unless something has come to a stand."""
+        stuck = self._parts.loop.stuck()
+        if stuck is None:
+            self._systemd.tell("WATCHDOG=1")
+        elif stuck != self._stuck:
+            log.error("daemon.stuck", what=stuck)
+        self._stuck = stuck
+
+    def reload(self, reread: Callable[[], tuple[Config, Path]]) -> None:
+        """Go on with the configuration as it is now; with the one we have if it has mistakes."""
+        self._systemd.reloading()
+        try:
+            config, mirror = reread()
+            prepared = self._prepared(config)
+            if mirror != self._mirror:
+                log.error(
+                    "configuration.needs_restart", mirror=str(mirror), until=str(self._mirror)
+                )
+        except ConfigError as exc:
+            log.error("configuration.kept", mistakes=str(exc))  # noqa: TRY400  it is a sentence
+            self._systemd.status("the configuration has mistakes, the former one stays in force")
+            self._ready()
+            return
+        self.stop(os.EX_TEMPFAIL)
+        self._parts = prepared
+        self._parts.start()
+        log.info("configuration.reread")
+
+    def stop(self, code: int = 0) -> None:
+        """Stop; what does not come to an end is left to the end of the process."""
+        left = self._parts.stop()
+        if left:
+            # Waiting for a name server or a connection, which nothing can break off. The mirror
+            # takes no harm by it: this is how any kill ends it.
+            log.warning("daemon.abandoned", threads=sorted(left))
+            sys.stderr.flush()
+            os._exit(code)
+
+    def _tell_status(self) -> None:
+        """Renew what `systemctl status` shows."""
+        said, at_s = self._said
+        now_s = time.monotonic()
+        if not self._systemd.listens or now_s - at_s < STATUS_S:
+            return
+        sentence = standing(self._mirror, self._parts.loop.loading)
+        if sentence != said:
+            self._systemd.status(sentence)
+        self._said = sentence, now_s
 
 
 def _let_a_second_signal_kill() -> None:
     """End at once for who will not wait for an answer: like any kill, it leaves nothing half."""
-    for number in STOPPING:
+    for number in ENDING:
         signal.signal(number, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)

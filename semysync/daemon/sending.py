@@ -4,6 +4,7 @@ The sender's thread: it sends until it is stopped, and begins anew after a failu
 It has a client of its own: it never waits for the answer to a question of a pass.
 """
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from threading import Event, Thread
@@ -26,7 +27,12 @@ AGAIN_S = 10  #: after something went wrong with the mirror
 
 
 class Sending:
-    """Sends drafts in a thread of its own. `hasten` asks for a look at what was sent, soon."""
+    """
+    Sends drafts in a thread of its own.
+
+    `hasten` asks for a look at what was sent, soon; `taken` is called when the service has taken
+    drafts; `stopped` says what stands against sending anything, if something does.
+    """
 
     def __init__(
         self,
@@ -36,14 +42,20 @@ class Sending:
         *,
         ahead_s: Callable[[], float | None],
         hasten: Callable[[], None],
+        taken: Callable[[], None],
+        stopped: Callable[[], str | None],
     ) -> None:
         self._config = config
         self._mirror = mirror
         self._client = client
         self._ahead_s = ahead_s
         self._hasten = hasten
+        self._taken = taken
+        self._stopped = stopped
+        self._stepping_s: float | None = None  # since when it is at a step
         self._sender: Sender | None = None
         self._watch: Watch | None = None
+        self._said = ""  # what went wrong, until it is over
         self._stopping = Event()
         self._thread = Thread(target=self._until_stopped, name="sender", daemon=True)
 
@@ -54,8 +66,23 @@ class Sending:
     def stop(self) -> None:
         """Let it end after the request that it is at; `join` waits for that."""
         self._stopping.set()
+        self.wake()
+
+    def wake(self) -> None:
+        """Let it see at once what there is to do."""
         if watch := self._watch:
             watch.wake()
+
+    def hang_up(self, patience_s: float) -> None:
+        """Let it wait no longer than this for an answer; what it loses by that is searched for."""
+        self._client.hang_up(patience_s)
+
+    def is_stuck(self, longest_s: float) -> bool:
+        """Tell whether it has been at one step for so long without a sign of life."""
+        since_s = self._stepping_s
+        if since_s is None:
+            return False
+        return time.monotonic() - max(since_s, self._client.sign_s()) > longest_s
 
     def join(self, timeout_s: float | None = None) -> bool:
         """Wait for its end; tell whether it has come."""
@@ -72,21 +99,19 @@ class Sending:
         """Tell the sender of a complete look at all that the account has sent."""
         if sender := self._sender:
             sender.looked(began)
-            if watch := self._watch:
-                watch.wake()
+            self.wake()
 
     def _until_stopped(self) -> None:
-        said = ""
         while not self._stopping.is_set():
             try:
                 self._send()
             except Stopped:
                 return
             except Exception as exc:
-                if str(exc) != said:  # a full disk is told once, not every ten seconds
-                    said = str(exc)
+                if str(exc) != self._said:  # a full disk is told once, not every ten seconds
+                    self._said = str(exc)
                     known = isinstance(exc, SemysyncError)
-                    log.error("sending.failed", error=said, exc_info=not known)  # noqa: TRY400
+                    log.error("sending.failed", error=str(exc), exc_info=not known)  # noqa: TRY400
             self._stopping.wait(AGAIN_S)
 
     def _send(self) -> None:
@@ -104,12 +129,26 @@ class Sending:
                 store=store,
                 ahead_s=self._ahead_s,
                 hasten=self._hasten,
+                stopped=self._stopped,
             )
             sender.start()
             self._sender, self._watch = sender, watch
             try:
                 while not self._stopping.is_set():
-                    if not sender.step():
+                    if not self._step(sender):
                         watch.wait(sender.next_time_s())
             finally:
                 self._sender = self._watch = None
+
+    def _step(self, sender: Sender) -> bool:
+        before, self._stepping_s = sender.taken, time.monotonic()
+        try:
+            more = sender.step()
+        finally:
+            self._stepping_s = None
+        if sender.taken > before:
+            self._taken()
+        if self._said:
+            self._said = ""
+            log.info("sending.works_again")
+        return more

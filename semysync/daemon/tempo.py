@@ -84,21 +84,24 @@ class Circuit:
     _broken: dict[str, Trouble] = field(default_factory=dict)
 
     def wait_s(self, kind: str, now_s: float) -> float:
-        """
-        Return how long a kind must wait before it may ask; 0: now.
-
-        While the circuit is open, who is let through is alone until it has ended, or until the next
-        pause is over.
-        """
+        """Return how long a kind must wait before it may ask; 0: now."""
         failing, broken = (of.get(kind, Trouble()) for of in (self._failing, self._broken))
         until_s = max(self._until_s, broken.until_s)
         if not self.is_open:
             until_s = max(until_s, failing.until_s)
-        if until_s > now_s:
-            return until_s - now_s
-        if self.is_open:
+        return max(0.0, until_s - now_s)
+
+    def enter(self, kind: str, now_s: float) -> float:
+        """
+        Let a kind ask, and return 0; or return how long it must wait.
+
+        While the circuit is open, who is let through is alone until it has ended, or until the next
+        pause is over.
+        """
+        wait_s = self.wait_s(kind, now_s)
+        if self.is_open and not wait_s:
             self._until_s = now_s + pause_s(FIRST_OPEN_S, self._pauses + 1, self.chance())
-        return 0.0
+        return wait_s
 
     def failed(self, kind: str, failure: ServiceError, now_s: float, every_s: float) -> set[str]:
         """Note a pass that got nothing of what it asked for; return what is to be told."""

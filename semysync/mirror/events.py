@@ -49,3 +49,8 @@ def moved(conn: sqlite3.Connection, box: Box, pairs: Sequence[tuple[Row, Row]], 
         if (was := status(old)) != (now := status(row))
     ]
     conn.executemany(TELL, told)
+
+
+def reading(conn: sqlite3.Connection, kind: str, box: Box | None, cause: str, stamp: str) -> None:
+    """Tell that the account, or a box of it, cannot be read, or is read again."""
+    conn.execute(TELL, (stamp, kind, box, None, None, json.dumps({"cause": cause})))

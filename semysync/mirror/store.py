@@ -56,6 +56,8 @@ SERVICE_OFFSET = "utc_offset"  #: the key in `settings` of what was learnt of th
 SLICE = 2_000  #: rows a transaction, where many are written anew
 HIGHEST_ID = 2**63 - 1
 
+SET = "insert or replace into settings values (?, ?)"
+
 
 class Saved(NamedTuple):
     """How many messages were new, were changed, and could not be stored (seen the first time)."""
@@ -371,6 +373,22 @@ class Store(AbstractContextManager["Store"]):
         with explained(self.path):
             return boxes.waiting(self._db.conn, most)
 
+    def tell_failing(self, what: str, box: Box | None, cause: str, *, now: datetime) -> None:
+        """Let an event say that the account, or a pass of it, is not to be read; once."""
+        with self._write() as conn:
+            if self.setting(f"failing_{what}") is None:
+                events.reading(conn, "pull.failing", box, cause, utc_text(now))
+                conn.execute(SET, (f"failing_{what}", cause))
+
+    def tell_recovered(self, what: str, box: Box | None, *, now: datetime) -> bool:
+        """Let an event say that it is read again, where a failure was told; return whether."""
+        if (cause := self.setting(f"failing_{what}")) is None:
+            return False
+        with self._write() as conn:
+            events.reading(conn, "pull.recovered", box, cause, utc_text(now))
+            conn.execute("delete from settings where key = ?", (f"failing_{what}",))
+        return True
+
     def forget_events(self, before: datetime, followed_by: Collection[str] = ()) -> int:
         """Forget the events from before a time that all followers have seen; return how many."""
         with self._connected() as conn:
@@ -391,7 +409,7 @@ class Store(AbstractContextManager["Store"]):
         """Remember a value under a key; nothing is written where it is there already."""
         if self.setting(key) != value:
             with self._write() as conn:
-                conn.execute("insert or replace into settings values (?, ?)", (key, value))
+                conn.execute(SET, (key, value))
 
     @contextmanager
     def _connected(self) -> Iterator[sqlite3.Connection]:

@@ -21,6 +21,7 @@ from semysync.model import Accepted, Outgoing
 from semysync.passes.due import Refusals, pause_s
 from semysync.passes.plan import over
 from semysync.service.client import Client
+from semysync.service.pace import Stopped
 
 
 class Came(NamedTuple):
@@ -104,7 +105,7 @@ class Requests:
             why = over(self._client.user())
         except Refused as refused:
             why = f"{refused}; check the token, and the account in the service's control panel"
-        except ServiceError:
+        except (ServiceError, Stopped):
             why = None
         in_a_row = [self._refusals.refused(draft.id) for draft in drafts]
         return why or (f"the service refuses every draft: {exc}" if any(in_a_row) else None)

@@ -61,7 +61,7 @@ class Sender:
     The sending side of one account, for one thread; `looked` may be called from another.
 
     `ahead_s` tells by how much our clock is ahead of the service's, `hasten` asks for a look at the
-    account soon. `clock` never jumps, `now` is the time of day. What was tried before this run
+    account soon; `stopped` says what stands against sending anything, if something does. `clock` never jumps, `now` is the time of day. What was tried before this run
     counts as ended when it began, or at `since`.
     """
 
@@ -75,6 +75,7 @@ class Sender:
         store: Store,
         ahead_s: Callable[[], float | None],
         hasten: Callable[[], None] = lambda: None,
+        stopped: Callable[[], str | None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         since: float | None = None,
@@ -86,6 +87,7 @@ class Sender:
         self._store = store
         self._ahead_s = ahead_s
         self._hasten = hasten
+        self._stopped = stopped
         self._clock = clock
         self._now = now
         self._quiet = QuietHours.read(config.quiet_hours)
@@ -170,7 +172,9 @@ class Sender:
 
     def _send(self) -> bool:
         """Send what goes out in one request; tell whether there may be more."""
-        if self.restored or not self._refusals.may_try(self._clock()):
+        stopped = self._stopped()
+        self._say_blocked(stopped or self._refusals.why)
+        if stopped or self.restored or not self._refusals.may_try(self._clock()):
             return False
         known, complete = self._outbox.state_of_box()
         devices = self._devices()

@@ -337,20 +337,13 @@ class Sync:
 
     @contextmanager
     def _pass(self, kind: str) -> Iterator[Outcome]:
-        """Note a pass when it is over, and log it where there is something to tell."""
+        """Note a pass when it is over."""
         outcome = Outcome(Pass(kind=kind, started_at=utc_text(self._puller.now())))
         asked_before = self._client.requests
         yield outcome
         noted = outcome.noted
         noted.requests = self._client.requests - asked_before
         self._store.save_pass(noted, now=self._puller.now())
-        counts = {"added": noted.added, "changed": noted.changed, "requests": noted.requests}
-        if noted.illegible:
-            log.warning("pass.illegible_rows", kind=kind, rows=noted.illegible, kept_in="conflicts")
-        if noted.error:
-            log.error("pass.failed", kind=kind, **counts, error=noted.error)
-        elif noted.added or noted.changed:
-            log.info("pass.finished", kind=kind, **counts)
 
 
 def _hopeless(failure: ServiceError | None) -> bool:

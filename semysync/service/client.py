@@ -33,7 +33,8 @@ from semysync.errors import (
 )
 from semysync.model import Accepted, Account, Box, Device, Illegible, Outgoing, Received, Sent
 from semysync.service import reading
-from semysync.service.pace import Pace
+from semysync.service.line import Line
+from semysync.service.pace import Pace, Stopped
 from semysync.service.questions import Dates, Doomed, Ids, Range
 from semysync.service.reading import Legible, Row
 
@@ -87,6 +88,7 @@ class Client(AbstractContextManager["Client"]):
         self._host = urlsplit(base_url).hostname or base_url
         self._made = local()
         self._one_at_a_time = Lock()
+        self._line = Line()
         self._date: tuple[float, float] | None = None  # by its clock, and by one that can't jump
         self._http = httpx.Client(
             base_url=base_url,
@@ -110,6 +112,19 @@ class Client(AbstractContextManager["Client"]):
 
     def close(self) -> None:
         self._http.close()
+
+    def hang_up(self, patience_s: float = 0) -> None:
+        """
+        End what is under way, and let no request be made any more. For another thread.
+
+        A question is broken off at once. A request that changes something may take so long to be
+        answered; after that its answer is lost.
+        """
+        self._line.hang_up(patience_s)
+
+    def sign_s(self) -> float:
+        """Return when a request began or ended last, by the clock that cannot jump."""
+        return self._line.sign_s
 
     @property
     def requests(self) -> int:
@@ -223,6 +238,8 @@ class Client(AbstractContextManager["Client"]):
         try:
             return reading.document(method, self._put(method, fields))
         except (httpx.HTTPError, ServiceError) as exc:
+            if self._line.is_hung_up:
+                raise Stopped from None
             error = self._question_failed(method, exc)
         raise error  # out here, so that it drags no request along, which holds the token
 
@@ -232,12 +249,15 @@ class Client(AbstractContextManager["Client"]):
         try:
             return Answer(reading.listed(method, self._put(method, fields)), read)
         except (httpx.HTTPError, ServiceError) as exc:
+            if self._line.is_hung_up:
+                raise Stopped from None
             error = self._question_failed(method, exc)
         raise error
 
     def _told(self, method: str, content: bytes, *, batch: bool = False) -> Row:
         try:
-            return reading.document(method, self._post(method, content, batch=batch))
+            with self._line.request():
+                return reading.document(method, self._post(method, content, batch=batch))
         except (httpx.HTTPError, ServiceError) as exc:
             error = self._request_failed(method, exc, batch=batch)
         raise error
@@ -251,7 +271,8 @@ class Client(AbstractContextManager["Client"]):
             raise ValueError(f"{method}: the service's clock does not bear out {doomed.now}")
         self._pace.take(method, urgent=self._urgent)
         try:
-            body = self._post(method, self._form(doomed.fields()))
+            with self._line.request():
+                body = self._post(method, self._form(doomed.fields()))
             return Answer(reading.listed(method, body), read)
         except (httpx.HTTPError, ServiceError) as exc:
             error = self._request_failed(method, exc, batch=False)
@@ -261,7 +282,8 @@ class Client(AbstractContextManager["Client"]):
         """Put a question when it is its turn."""
         with self._one_at_a_time:
             self._pace.take(method, urgent=self._urgent)
-            return self._post(method, self._form(fields))
+            with self._line.question():
+                return self._post(method, self._form(fields))
 
     def _form(self, fields: Mapping[str, str]) -> bytes:
         return str(httpx.QueryParams({"token": self._token, **fields})).encode()
@@ -272,7 +294,11 @@ class Client(AbstractContextManager["Client"]):
         kind = "application/json" if batch else "application/x-www-form-urlencoded"
         deadline = time.monotonic() + PATIENCE * self._timeout_s
         with self._http.stream(
-            "POST", f"{method}.php", content=content, headers={"Content-Type": kind}
+            "POST",
+            f"{method}.php",
+            content=content,
+            headers={"Content-Type": kind},
+            extensions={"trace": self._line.trace},
         ) as response:
             self._read_date(response)
             announced = reading.integer(response.headers.get("Content-Length")) or 0

@@ -203,7 +203,8 @@ def test_a_pass_that_breaks_is_logged_with_its_traceback_and_the_next_one_comes(
 
         loop.stop()
     broke = next(entry for entry in logged if entry["event"] == "pass.broke")
-    assert (broke["kind"], broke["exc_info"]) == ("devices", True)
+    assert broke["kind"] == "devices"
+    assert isinstance(broke["exc_info"], ZeroDivisionError)
 
 
 def test_a_mirror_that_another_program_locks_is_no_end(program, sandbox):
@@ -216,7 +217,7 @@ def test_a_mirror_that_another_program_locks_is_no_end(program, sandbox):
         assert next(lines)["event"] == "daemon.started"
         writer.execute("begin immediate")
         sandbox.account.receive("+79201234567", "Fresh")
-        failed = next(line for line in lines if line["event"] == "pass.failed")
+        failed = next(line for line in lines if line["event"] == "mirror.failing")
         writer.execute("rollback")
 
         wait_until(lambda: has_all(program, sandbox), process)

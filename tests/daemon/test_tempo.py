@@ -1,5 +1,7 @@
 """When the next pass comes, decided without any I/O."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -112,11 +114,11 @@ def test_an_open_circuit_lets_one_through_at_a_time_at_growing_distances():
     while now < HOUR:
         now += 1
         for kind in ("inbox", "sent", "devices", "account"):
-            if passes.wait_s(kind, now) == 0:
+            if passes.enter(kind, now) == 0:
                 asked.append(now)
                 passes.failed(kind, DOWN, now, 10)
 
-    distances = [later - earlier for earlier, later in zip(asked, asked[1:], strict=False)]
+    distances = [later - earlier for earlier, later in pairwise(asked)]
     assert asked[0] == 5
     assert distances[:6] == [10, 20, 40, 80, 160, 320]
     assert set(distances[6:]) == {LONGEST_S}
@@ -125,9 +127,9 @@ def test_an_open_circuit_lets_one_through_at_a_time_at_growing_distances():
 def test_one_that_never_comes_back_keeps_an_open_circuit_for_no_longer_than_a_pause():
     passes = opened()
 
-    assert passes.wait_s("inbox", 5.0) == 0
-    assert passes.wait_s("sent", 5.0) == 10
-    assert passes.wait_s("sent", 15.0) == 0
+    assert passes.enter("inbox", 5.0) == 0
+    assert passes.enter("sent", 5.0) == 10
+    assert passes.enter("sent", 15.0) == 0
 
 
 def test_the_first_answer_closes_the_circuit_for_all():

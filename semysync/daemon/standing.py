@@ -1,0 +1,44 @@
+"""How things stand, in a line for `systemctl status`: no texts, numbers or words of the service."""
+
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+
+from semysync.errors import SemysyncError
+from semysync.mirror.file import explained, open_reader
+
+ASK = "select verdict, inbox_lag_s, sent_lag_s, queued from health"
+
+
+def standing(mirror: Path, loading: Mapping[str, int]) -> str:
+    """Return it; where the mirror does not answer, why."""
+    try:
+        with explained(mirror, reading=True), closing(open_reader(mirror)) as conn:
+            verdict, inbox_lag_s, sent_lag_s, queued = conn.execute(ASK).fetchone()
+    except SemysyncError as exc:
+        return f"failing: {exc}"
+    return sentence(verdict, inbox_lag_s, sent_lag_s, queued, loading)
+
+
+def sentence(
+    verdict: str,
+    inbox_lag_s: int | None,
+    sent_lag_s: int | None,
+    queued: int,
+    loading: Mapping[str, int],
+) -> str:
+    """Put the facts of the view `health` into words."""
+    if loading:
+        loads = ", ".join(f"{count:,} messages of {box}" for box, count in sorted(loading.items()))
+        facts = [f"loading the history: {loads} so far"]
+    else:
+        facts = [f"{verdict}: inbox {_ago(inbox_lag_s)}, sent {_ago(sent_lag_s)}"]
+        if verdict != "ok":
+            facts.append("see `semysync status`")
+    if queued:
+        facts.append(f"{queued:,} draft{'s wait' if queued > 1 else ' waits'}")
+    return "; ".join(facts)
+
+
+def _ago(lag_s: int | None) -> str:
+    return "never read" if lag_s is None else f"read {lag_s} s ago"
