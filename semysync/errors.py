@@ -6,6 +6,8 @@ Every error that semysync raises on purpose, named by what is to be done about i
     ├── MirrorUnusable        78  this file cannot be the mirror as it is
     ├── MirrorBusy            75  another program holds the file: try again later
     ├── BackupFailed          75  no copy was made: room, the folder, the disk
+    ├── PurgeUnsafe           75  nothing may be deleted as things are; the message says what is missing
+    ├── PurgeStopped          1   a deletion was not as expected: a person must look
     └── ServiceError
         ├── Refused           69  the service has answered no
         │   └── Throttled     75  … for now: ask again after `retry_after_s`
@@ -51,6 +53,16 @@ class BackupFailed(SemysyncError):
     """No copy of the mirror was made, or one that is no good, and nothing is left of it."""
 
     exit_code = os.EX_TEMPFAIL
+
+
+class PurgeUnsafe(SemysyncError):
+    """Nothing may be deleted now: something that makes it safe is missing."""
+
+    exit_code = os.EX_TEMPFAIL
+
+
+class PurgeStopped(SemysyncError):
+    """A deletion, or what led to it, was not as expected; nothing more is deleted."""
 
 
 class ServiceError(SemysyncError):

@@ -161,3 +161,31 @@ class Phone(NamedTuple):
     archived: int
     there: bool
     last_active_at: str | None
+
+
+class Held(NamedTuple):
+    """A message in the mirror, as the decision to purge it needs it; moments are aware."""
+
+    id: int
+    device_id: int | None
+    contact: str | None
+    printed: datetime | None  #: the date that the service compares, naive
+    offset: int | None  #: of that date, in minutes east
+    seen_at: datetime  #: when it was mirrored
+    touched_at: datetime  #: when it was mirrored or changed last
+    live: bool  #: it came after the first load
+    newest_before: datetime | None  #: the newest date among messages with a lower id
+    missing: bool
+    status: str | None = None  #: None in the inbox
+
+
+class Facts(NamedTuple):
+    """What the decision to purge needs to know of a box, beside the message itself."""
+
+    first_young: int | None  #: the lowest id whose date is within the limit
+    dated: frozenset[int]  #: devices with a message whose date is within the limit
+    devices: frozenset[int]  #: those that the account has
+    drafts: frozenset[int] = frozenset()  #: messages of drafts that are on their way
+    doubts: frozenset[int] = frozenset()  #: messages that may be those of lost answers
+    clashes: frozenset[int] = frozenset()  #: ids under which another message came
+    absent: frozenset[int] = frozenset()  #: asked for lately, and not shown

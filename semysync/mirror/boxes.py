@@ -12,8 +12,8 @@ from typing import cast
 
 from semysync.mirror import arrivals, contacts
 from semysync.mirror.marks import WHOLE_ACCOUNT
-from semysync.mirror.rows import ID, TEXT, Row, Table
-from semysync.model import Box
+from semysync.mirror.rows import CHANNEL, ID, TEXT, Row, Table, Writing, merged
+from semysync.model import Box, Message
 
 # For each None, of which rows are full, sqlite3 looks long and in vain for how to adapt it, unless it
 # is told. This returns None, and no function of ours would be as quick.
@@ -125,3 +125,30 @@ def change(
     """Replace rows, given as they were and are; without a stamp the messages count as unchanged."""
     conn.executemany(table.change, [(*row[1:], stamp, row[ID]) for _, row in moved])
     contacts.recount(conn, table, moved)
+
+
+def differing(
+    conn: sqlite3.Connection, table: Table, messages: Sequence[Message], writing: Writing
+) -> dict[int, bool]:
+    """
+    Return the messages that are not here just as they are given; whether more than `extra` differs.
+
+    What a message does not say counts as what is here.
+    """
+    there = find(conn, table, [message.id for message in messages])
+    found: dict[int, bool] = {}
+    for message in messages:
+        old = there.get(message.id)
+        if old is None:
+            found[message.id] = True
+            continue
+        new = merged(table, old, table.again(message, old, writing), "")
+        if new != old:
+            place = table.extra
+            found[message.id] = new[:place] + new[place + 1 :] != old[:place] + old[place + 1 :]
+    return found
+
+
+def channels(conn: sqlite3.Connection, table: Table, ids: Sequence[int]) -> dict[int, str]:
+    """Return by what each message came or went."""
+    return {number: row[CHANNEL] for number, row in find(conn, table, ids).items()}

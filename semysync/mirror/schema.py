@@ -10,7 +10,7 @@ runs in other people's programs.
 
 from sqlite_utils import Database, Migrations
 
-from semysync.mirror import followers, rules, unconfirmed, views
+from semysync.mirror import followers, purges, rules, unconfirmed, views
 
 MIGRATIONS = Migrations("semysync")
 
@@ -346,4 +346,11 @@ def m006_knowing(db: Database) -> None:
     for view in ("stuck", "health"):  # files from before the first release have earlier ones
         db.execute(f"drop view if exists {view}")
     for statement in views.KNOWING:
+        db.execute(statement)
+
+
+@MIGRATIONS()
+def m007_purges(db: Database) -> None:
+    """The log of what was deleted at the service."""
+    for statement in purges.TABLES:
         db.execute(statement)

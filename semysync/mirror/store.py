@@ -194,6 +194,16 @@ class Store(AbstractContextManager["Store"]):
         """Let all that comes from now on count as news, also from devices that are yet to come."""
         self.set_setting(f"history_to_{box}", str(self.newest(box, WHOLE_ACCOUNT)))
 
+    def differing(self, box: Box, messages: Sequence[Message]) -> dict[int, bool]:
+        """Return the messages that are not here just so; whether in more than their `extra`."""
+        with self._connected() as conn:
+            return boxes.differing(conn, TABLES[box], messages, self.writing())
+
+    def channels(self, box: Box, ids: Sequence[int]) -> dict[int, str]:
+        """Return by what each message came or went; an answer of a delete may not say it."""
+        with self._connected() as conn:
+            return boxes.channels(conn, TABLES[box], ids)
+
     def newest(self, box: Box, device_id: int, skip: int = 0) -> int:
         """Return the highest id of a device's (or the account's) box, or the one `skip` below it."""
         with self._connected() as conn:

@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+WEST_MOST = timedelta(hours=12)  #: a printed time is behind UTC by no more
 QUARTER = 15  # minutes: every zone in use today stands at a multiple of it
 
 

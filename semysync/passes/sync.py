@@ -94,6 +94,12 @@ class Sync:
             steps += [self.box(Box.INBOX), self.box(Box.SENT), self.account()]
         return steps
 
+    def complete(self) -> Iterator[Outcome]:
+        """Bring all messages up to date, of every device, step by step."""
+        yield self.devices()
+        for box in Box:
+            yield self.box(box, everyone=True)
+
     def devices(self) -> Outcome:
         """Mirror the phones, live and archived: both lists together are what the account has."""
         # The last contact of one that was gone meanwhile is of any time, and proves nothing.

@@ -174,6 +174,14 @@ class Client(AbstractContextManager["Client"]):
             return self.inbox(which, device_id)
         return self.sent(which, device_id)
 
+    def doomed_inbox(self, doomed: Doomed) -> Answer[Received]:
+        """List what `delete_inbox` would delete: the question has the very same fields."""
+        return self._listed("inbox_sms", doomed.fields(), reading.received)
+
+    def doomed_sent(self, doomed: Doomed) -> Answer[Sent]:
+        """List what `delete_sent` would delete: the question has the very same fields."""
+        return self._listed("outbox_sms", doomed.fields(), reading.sent)
+
     # Requests that change something: `AnswerLost` means that they may have been taken.
 
     def send(self, message: Outgoing) -> Accepted:

@@ -1,0 +1,370 @@
+"""
+Delete at the service what is old, finished and safely here.
+
+`Purger.once` is the list of steps, `_take` what is done with one slice: it is listed by the very
+filter that will delete it, compared with the mirror, written down, deleted, and asked for once
+more. What may go at all, in which slices, and what an answer means, is decided in `expendable`.
+The first thing that is not as expected ends it, until a person begins anew.
+"""
+
+import math
+from array import array
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import takewhile
+
+import msgspec
+import structlog
+
+from semysync.config import Purge
+from semysync.contact import contact_of
+from semysync.errors import (
+    AnswerLost,
+    PurgeStopped,
+    PurgeUnsafe,
+    SemysyncError,
+    ServiceError,
+)
+from semysync.mirror import purges
+from semysync.mirror.passes import Pass
+from semysync.mirror.purges import OpenPurge, Purges
+from semysync.mirror.store import Store
+from semysync.mirror.times import utc_text
+from semysync.model import Box, Facts, Held, Received, Sent
+from semysync.passes import expendable
+from semysync.passes.expendable import WAYS, Came, Limits, Slice, Way
+from semysync.passes.look import FIRST_WIDTH, Look, Shown
+from semysync.passes.pull import parted
+from semysync.passes.sync import Sync
+from semysync.service.client import CLOCKS_DIFFER, Answer, Client
+from semysync.service.questions import MOST_IDS, Doomed, Ids, Range
+
+log = structlog.get_logger("semysync")
+
+MOST_REQUESTS = 90  #: of a pass, not to stand in the way of others; the next one goes on
+
+
+@dataclass(slots=True)
+class Purged:
+    """What a pass came to: how many messages went, and what ended it, if anything did."""
+
+    noted: Pass
+    gone: dict[Box, int] = field(default_factory=lambda: dict.fromkeys(Box, 0))
+    failure: SemysyncError | None = None
+
+    @property
+    def messages(self) -> int:
+        return sum(self.gone.values())
+
+
+class Purger:
+    """
+    Purges one account. Needs the purge lock.
+
+    `copied_until` tells up to when copies hold all of the mirror, and raises `PurgeUnsafe` where
+    that should be known and is not.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        store: Store,
+        log_: Purges,
+        sync: Sync,
+        config: Purge,
+        *,
+        region: str | None = None,
+        copied_until: Callable[[], datetime | None] = lambda: None,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._client = client
+        self._store = store
+        self._purges = log_
+        self._sync = sync
+        self._config = config
+        self._keep = kept(config.keep, region)
+        self._copied_until = copied_until
+        self._now = now
+        self._ways = {box: list(ways) for box, ways in WAYS.items()}
+        self._passed_over: set[int] = set()
+        self._ends_at = 0
+
+    def once(self) -> Purged:
+        """Purge at most `max_per_pass` messages; what stops it is in the result, and noted."""
+        with self._pass() as purged:
+            if why := purges.stopped(self._purges.conn):
+                raise PurgeStopped(f"{why}; `semysync purge --yes` begins anew, with one message")
+            self._settle_open(purged)
+            self._pull()
+            copied_until = self._copied_until()
+            began, most = self._client.requests, self._config.max_per_pass
+            # Half for each box; what one does not use is the other's.
+            for box, share in ((Box.INBOX, 0.5), (Box.SENT, 1), (Box.INBOX, 1)):
+                self._ends_at = began + int(share * MOST_REQUESTS)
+                left = min(math.ceil(share * most), most - purged.messages)
+                self._box(box, left, copied_until, purged)
+        return purged
+
+    def _pull(self) -> None:
+        """Bring the mirror up to date, and go on only where that was complete."""
+        for outcome in self._sync.complete():
+            if outcome.failure:
+                raise outcome.failure
+
+    def _time(self) -> datetime:
+        """Return the time, of two clocks that agree the earlier one."""
+        ours, theirs = self._now(), self._client.service_now()
+        if theirs is None:
+            raise PurgeUnsafe(
+                "the service does not say what time it is: without that nothing is deleted"
+            )
+        if abs(ours - theirs) > CLOCKS_DIFFER:
+            raise PurgeUnsafe(
+                f"this machine's clock says {ours:%Y-%m-%d %H:%M} and the service's "
+                f"{theirs:%Y-%m-%d %H:%M} (UTC): set it right, nothing is deleted before that"
+            )
+        return min(ours, theirs)
+
+    def _box(self, box: Box, most: int, copied_until: datetime | None, purged: Purged) -> None:
+        """Purge a box, slice by slice, each planned after the one before."""
+        days = days_of(self._config, box)
+        limits = Limits(days, self._keep, copied_until)
+        while most > 0:
+            now = self._time()
+            size = expendable.size_after(purges.clean(self._purges.conn, box))
+            facts = purges.facts(self._purges.conn, box, days, now)
+            planned = list(self._plan(box, facts, limits, now, size=size, most=most))
+            if not planned:
+                return
+            for doomed in planned:
+                if self._client.requests >= self._ends_at:
+                    return
+                went = self._take(doomed, first=size == 1)
+                purged.gone[box] += went
+                most -= went
+                if expendable.size_after(purges.clean(self._purges.conn, box)) != size:
+                    break
+
+    def _plan(
+        self, box: Box, facts: Facts, limits: Limits, now: datetime, *, size: int, most: int
+    ) -> Iterator[Slice]:
+        rows: Iterable[Held] = purges.rows(self._purges.conn, box, now)
+        if (young := facts.first_young) is not None:
+            rows = takewhile(lambda held: held.id < young, rows)
+        facts = facts._replace(absent=facts.absent | self._passed_over)
+        judged = ((held, expendable.why_it_stays(box, held, facts, limits, now)) for held in rows)
+        return expendable.slices(
+            box, judged, size=size, most=min(size, most) if size == 1 else most
+        )
+
+    def _take(self, doomed: Slice, *, first: bool) -> int:
+        """Delete a slice, if everything is as it should be; return how many messages went."""
+        found = self._listed(doomed)
+        if found is None:
+            return 0
+        doomed, asked = found
+        before = self._whole(doomed.box) if first else None
+        now = self._time()
+        purge = self._purges.commit(doomed.box, doomed.device_id, doomed.ids, asked.fields(), now)
+        said, changed, failure = self._delete(doomed, asked, purge)
+        try:
+            left = self._still_shown(doomed.box, doomed.device_id, doomed.ids)
+            after = self._whole(doomed.box) if before else None
+        except ServiceError:
+            if said is None or said <= set(doomed.ids):
+                raise  # the next pass begins with asking again
+            return self._settle(purge, Came(said, changed, frozenset()), failure)
+        vanished = set(before or ()) - set(after or ()) - set(doomed.ids)
+        return self._settle(
+            purge, Came(said, changed, frozenset(left), frozenset(vanished)), failure
+        )
+
+    def _settle(self, purge: OpenPurge, came: Came, failure: ServiceError | None) -> int:
+        """Write down what a deletion came to; raise where it is no good."""
+        gone = expendable.gone(purge.ids, came)
+        now = self._now()
+        try:
+            expendable.check_came(purge.ids, came)
+        except PurgeStopped as why:
+            self._purges.settle(purge, "surprise", gone, said=came.said, now=now, error=str(why))
+            raise
+        state = "lost" if failure else "part" if came.left else "done"
+        error = str(failure) if failure else None
+        self._purges.settle(purge, state, gone, said=came.said, now=now, error=error)
+        if failure:
+            raise failure
+        return len(gone)
+
+    def _delete(
+        self, doomed: Slice, asked: Doomed, purge: OpenPurge
+    ) -> tuple[frozenset[int] | None, frozenset[int], ServiceError | None]:
+        """Make the request, and keep what comes back; return the ids, those changed, a lost answer."""
+        try:
+            answer: Answer[Received] | Answer[Sent] = (
+                self._client.delete_inbox(asked)
+                if doomed.box is Box.INBOX
+                else self._client.delete_sent(asked)
+            )
+        except AnswerLost as lost:
+            return None, frozenset(), lost
+        except ServiceError as exc:  # it was surely not taken
+            self._purges.settle(purge, "refused", (), said=None, now=self._now(), error=str(exc))
+            raise
+        messages, illegible = parted(answer)
+        said = frozenset(message.id for message in messages)
+        channels = self._store.channels(doomed.box, sorted(said))
+        messages = [
+            msgspec.structs.replace(message, channel=channels.get(message.id, message.channel))
+            for message in messages
+        ]
+        differing = self._store.differing(doomed.box, messages)
+        self._store.save(doomed.box, messages, illegible, now=self._now())
+        changed = frozenset(number for number, in_earnest in differing.items() if in_earnest)
+        return said, changed & frozenset(doomed.ids), None
+
+    def _listed(self, doomed: Slice) -> tuple[Slice, Doomed] | None:
+        """
+        List a slice by the filter that will delete it; return what of it is shown and is as here.
+
+        What has changed is stored, and left for another pass. None where nothing remains.
+        """
+        ways = self._ways[doomed.box]
+        best: tuple[Slice, Way] | None = None
+        for way in list(ways):
+            shown = self._as_here(doomed, way)
+            if shown and (best is None or len(shown) > len(best[0].messages)):
+                best = doomed.only(shown), way
+            if len(shown) == len(doomed.messages):
+                break
+        if best is None:
+            unshown = [number for number in doomed.ids if number not in self._passed_over]
+            if unshown:
+                there = self._still_shown(doomed.box, doomed.device_id, unshown)
+                self._purges.note_absent(
+                    doomed.box, doomed.device_id, unshown, there=there, now=self._now()
+                )
+            return None
+        some, way = best
+        ways.sort(key=lambda one: one != way)  # it will do for the next ones too
+        if len(some.messages) < len(doomed.messages):
+            # Named by themselves they must be shown by themselves.
+            again = self._as_here(some, way)
+            if len(again) < len(some.messages):
+                self._passed_over.update(set(some.ids) - set(again))
+                return None
+        asked = some.named(way, self._time())
+        if asked is None:  # a clock went back
+            self._passed_over.update(some.ids)
+            return None
+        return some, asked
+
+    def _as_here(self, doomed: Slice, way: Way) -> list[int]:
+        """Ask for a slice in a way; return which messages are shown, and are just as in the mirror."""
+        asked = doomed.named(way, self._time())
+        if asked is None or (way.outside and not self._alone(asked)):
+            return []
+        messages, illegible = parted(
+            self._client.doomed_inbox(asked)
+            if doomed.box is Box.INBOX
+            else self._client.doomed_sent(asked)
+        )
+        shown = {message.id for message in messages}
+        differing = self._store.differing(doomed.box, messages)
+        self._store.save(doomed.box, messages, illegible, now=self._now())
+        try:
+            expendable.check_shown(doomed.ids, shown, len(illegible))
+        except PurgeStopped as why:
+            self._purges.stop(doomed.box, doomed.device_id, str(why))
+            raise
+        self._passed_over.update(differing)
+        return sorted(shown - differing.keys())
+
+    def _alone(self, asked: Doomed) -> bool:
+        """Tell whether the ids just outside a range belong to no message that is here."""
+        which = asked.which
+        return (
+            isinstance(which, Range)
+            and not self._store.owners(Box.INBOX, which.start, which.start)
+            and not self._store.owners(Box.INBOX, which.end or 0, which.end or 0)
+        )
+
+    def _still_shown(self, box: Box, device_id: int, ids: Collection[int]) -> set[int]:
+        """
+        Return which messages the service still shows, by ids alone.
+
+        An answer may be cut: what it does not show is asked for until nothing more is shown.
+        """
+        rest, shown = sorted(ids), set[int]()
+        # A device that is gone may not be asked for by name any more.
+        device = device_id if self._store.device_ids().get(device_id) else None
+        while rest:
+            asked = rest if box is Box.INBOX else rest[:MOST_IDS]
+            answer = (
+                self._client.inbox(Range(max(1, asked[0] - 1), asked[-1] + 1), device)
+                if box is Box.INBOX
+                else self._client.sent(Ids(tuple(asked)), device)
+            )
+            messages, _ = parted(answer)
+            came = {message.id for message in messages} & set(asked)
+            shown |= came
+            done = came or set(asked)
+            rest = [number for number in rest if number not in done]
+        return shown
+
+    def _whole(self, box: Box) -> "array[int]":
+        """List a box from end to end, of every device that the account has; return the ids."""
+        ids = array("q")
+        for device in self._store.known_devices():
+            if not device.there:
+                continue
+            start = max(0, self._store.oldest(box, device.id, above=0) - 1)
+            look = Look(start, self._store.newest(box, device.id), width=FIRST_WIDTH)
+            while not look.done:
+                question = look.ask()
+                answer = self._client.messages(box, question, device.id)
+                messages, illegible = parted(answer)
+                shown = sorted(message.id for message in messages)
+                size = len(messages) + len(illegible)
+                look.learn(question, Shown(shown, size, answer.more))
+                ids.extend(shown)
+        return ids
+
+    def _settle_open(self, purged: Purged) -> None:
+        """Find out what became of deletions that nobody has seen the end of: a kill, a lost answer."""
+        for purge in self._purges.open_ones():
+            left = self._still_shown(purge.box, purge.device_id, purge.ids)
+            gone = frozenset(purge.ids) - left
+            self._purges.settle(purge, "lost", gone, said=None, now=self._now())
+            purged.gone[purge.box] += len(gone)
+
+    @contextmanager
+    def _pass(self) -> Iterator[Purged]:
+        """Note a pass when it is over, however it ended, and log it where there is news."""
+        purged = Purged(Pass(kind="purge", started_at=utc_text(self._now())))
+        asked_before = self._client.requests
+        try:
+            yield purged
+        except (ServiceError, PurgeStopped, PurgeUnsafe) as exc:
+            purged.failure = exc
+            purged.noted.error = str(exc)
+        noted = purged.noted
+        noted.requests = self._client.requests - asked_before
+        noted.changed = purged.messages
+        self._store.save_pass(noted, now=self._now())
+        counts = {str(box): count for box, count in purged.gone.items()}
+        if purged.failure:
+            log.error("purge.failed", **counts, requests=noted.requests, error=noted.error)
+        elif purged.messages:
+            log.info("purge.finished", **counts, requests=noted.requests)
+
+
+def kept(keep: Iterable[str], region: str | None) -> frozenset[str]:
+    """Return the contacts that are never purged, in the form that the mirror has."""
+    return frozenset(filter(None, (contact_of(one, region) for one in keep)))
+
+
+def days_of(config: Purge, box: Box) -> int:
+    """Return how old a message of a box must be."""
+    return config.inbox_days if box is Box.INBOX else config.sent_days

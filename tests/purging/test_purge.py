@@ -1,0 +1,181 @@
+"""Passes of the purge against the stand-in, over real HTTP: what goes, what stays, what is noted."""
+
+import json
+
+import pytest
+from bench_of_purges import BOXES, DAY, DELETES
+
+
+def test_what_is_old_goes_and_everything_is_still_here(bench):
+    went = bench.purge_all()
+
+    for box in BOXES:
+        assert bench.purged(box) == bench.old(box)
+        assert set(bench.there(box)) == bench.truth[box].keys() - set(bench.old(box))
+    assert went == sum(len(bench.old(box)) for box in BOXES)
+    bench.check()
+
+
+def test_the_first_slice_of_a_box_is_its_oldest_message(bench):
+    oldest = {box: bench.there(box)[0] for box in BOXES}
+
+    bench.purge()
+
+    for box in BOXES:
+        first = next(call for call in bench.deletes() if call.method == DELETES[box])
+        named = first.params.get("list_id") or first.params["start_id"]
+        assert named == str(oldest[box])
+        assert first.params.get("end_id", named) == named
+
+
+def test_every_delete_names_a_device_and_ids_and_dates_before_yesterday(bench):
+    bench.purge_all()
+
+    last = f"{bench.time.now() - 61 / 24 * DAY:%Y-%m-%d %H:%M:%S}"
+    assert len(bench.deletes()) > 10
+    for call in bench.deletes():
+        assert call.params["device"].isdigit()
+        assert call.params.get("list_id") or (call.params["start_id"] and call.params["end_id"])
+        assert "" < call.params["date_start"] < call.params["date_end"] <= last
+
+
+def test_each_purge_is_in_the_log_and_told(bench):
+    bench.purge_all()
+
+    rows = bench.ask("select box, device_id, ids, gone, said, state, asked from purges order by id")
+    assert {row[5] for row in rows} == {"done"}
+    for box in BOXES:
+        assert sorted(i for row in rows if row[0] == box for i in json.loads(row[2])) == bench.old(
+            box
+        )
+    for _, _, ids, gone, said, _, asked in rows:
+        assert sorted(json.loads(said)) == json.loads(ids)
+        assert gone == len(json.loads(ids))
+        assert "date_end" in json.loads(asked)
+    told = [json.loads(data) for data in bench.events("purge.done")]
+    assert sum(event["messages"] for event in told) == sum(row[3] for row in rows)
+
+
+def test_slices_grow_once_the_first_ones_were_clean(make):
+    bench = make(per_day=30, history=34, devices=1)
+
+    bench.purge_all()
+
+    sizes = {
+        box: [
+            len(json.loads(ids))
+            for (ids,) in bench.ask("select ids from purges where box = ? order by id", box)
+        ]
+        for box in BOXES
+    }
+    assert sizes["inbox"][:3] == [1, 10, 19]
+    assert sizes["sent"][:3] == [1, 10, 19]
+    assert sizes["inbox"][3:] == [30] * 4
+    assert sizes["sent"][3:] == [30] * 4
+
+
+def test_a_pass_takes_no_more_than_configured(make):
+    bench = make(per_day=30, history=34, max_per_pass=25)
+
+    purged = bench.purge()
+
+    assert purged.messages == 25
+    assert len(bench.purged("inbox")) == 13
+
+
+def test_nothing_goes_twice_and_a_second_pass_finds_nothing(bench):
+    bench.purge_all()
+    before = len(bench.deletes())
+
+    purged = bench.purge()
+
+    assert purged.messages == 0
+    assert len(bench.deletes()) == before
+
+
+@pytest.mark.parametrize("status", ["accepted", "sent"])
+def test_what_is_not_finished_stays(make, status):
+    bench = make(history=-1)
+    old = bench.sent(bench.time.now() - 40 * DAY, status=status)
+    bench.pull()
+
+    assert bench.purge_all() == 0
+    bench.days(8)
+    bench.purge_all()
+
+    assert (old in bench.there("sent")) == (status == "accepted")
+
+
+def test_the_contacts_that_are_kept_stay_in_whatever_form_they_are_named(make):
+    bench = make(history=-1, keep=["8 920 123-45-67", "Beeline"])
+    at = bench.time.now() - 40 * DAY
+    kept = [
+        bench.sent(at, phone="+79201234567"),
+        bench.sent(at, phone="Beeline"),
+    ]
+    other = bench.sent(at, phone="+79207654321")
+    bench.pull()
+
+    bench.purge_all(region="RU")
+
+    assert bench.there("sent") == kept
+    assert bench.purged("sent") == [other]
+
+
+# Attacks
+
+
+def the_first_delete(bench, box, do):
+    """Do something when a delete of a box has come, before it has an effect."""
+    waiting = [do]
+
+    def before(call):
+        if call.method == DELETES[box] and waiting:
+            waiting.pop()()
+
+    bench.sandbox.before_call = before
+
+
+def grown(make, **how):
+    """An account where slices are of a day by now, and much is still to go."""
+    bench = make(**{"per_day": 10, "history": 45, "devices": 1} | how)
+    for box in BOXES:
+        bench.store.set_setting(f"purge_clean_{box}", "3")
+    return bench
+
+
+KEPT = "+79990000001"
+
+
+@pytest.mark.parametrize("grow", [False, True])
+@pytest.mark.parametrize(
+    ("ignored", "harm"),
+    [
+        ("list_id", "sent"),
+        ("ids", "inbox"),
+        ("list_id, ids", "both"),
+        ("dates", "none"),
+        ("device", "none"),
+        ("list_id, device", "sent"),
+        ("ids, device", "inbox"),
+    ],
+)
+def test_a_filter_that_deletes_ignore_costs_nothing_that_is_not_here(make, ignored, harm, grow):
+    start = grown if grow else lambda make, **how: make(**how)
+    bench = start(make, per_day=6, history=36, devices=1, keep=[KEPT], kept_every=3)
+    bench.sandbox.set(delete_ignores=ignored)
+
+    stopped = bench.purge_until_it_stops()
+
+    bench.check()
+    for box in BOXES:
+        assert set(bench.purged(box)) == bench.truth[box].keys() - set(bench.there(box))
+    if harm == "none":
+        assert not stopped
+        assert all(bench.purged(box) == bench.may_go(box) for box in BOXES)
+    else:
+        assert "went as well" in stopped or "are gone as well" in stopped
+        assert len(bench.events("purge.stopped")) == 1
+        asked = len(bench.deletes())
+        assert "begins anew" in str(bench.purge().failure)
+        assert len(bench.deletes()) == asked
