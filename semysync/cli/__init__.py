@@ -20,6 +20,7 @@ from semysync.cli.pulling import run, sync
 from semysync.cli.reading import devices, messages, status
 from semysync.cli.sandbox import sandbox
 from semysync.cli.sending import send
+from semysync.cli.web import web
 from semysync.errors import SemysyncError
 
 
@@ -70,6 +71,7 @@ for command in (
     status,
     backup,
     hooks,
+    web,
     sandbox,
 ):
     main.add_command(command)

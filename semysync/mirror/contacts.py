@@ -3,7 +3,7 @@ Keep the table `contacts` in step with the boxes, in the transaction that stores
 
 `count` is for new messages, which come in thousands and need no look at what is there; `recount`
 for messages that moved from one contact, or one time, to another. Both are given a connection with
-an open transaction.
+an open transaction. `give_name` and `mark_read` write the columns that are a person's.
 """
 
 import sqlite3
@@ -45,6 +45,39 @@ FORGET_EMPTY = """
 delete from contacts
  where contact = :contact and received + sent = 0 and name is null and read_until is null
 """
+
+LONGEST_NAME = 200  #: characters
+
+GIVE_NAME = """
+insert into contacts (contact, name) values (:contact, :name)
+    on conflict (contact) do update set name = excluded.name
+"""
+
+# Never back: what was read in another window stays read. Only what was really received counts.
+MARK_READ = """
+insert into contacts (contact, read_until)
+select :contact, max(received_at)
+  from inbox
+ where contact = :contact and received_at <= :until
+group by contact
+    on conflict (contact) do update
+   set read_until = max(excluded.read_until, coalesce(read_until, ''))
+"""
+
+
+def give_name(conn: sqlite3.Connection, contact: str, name: str) -> None:
+    """Give a contact a name, or take it away where it is blank; a contact need not have written."""
+    bare = " ".join(name.replace("\0", "").split())[:LONGEST_NAME]
+    if bare:
+        conn.execute(GIVE_NAME, {"contact": contact, "name": bare})
+        return
+    conn.execute("update contacts set name = null where contact = ?", (contact,))
+    conn.execute(FORGET_EMPTY, {"contact": contact})
+
+
+def mark_read(conn: sqlite3.Connection, contact: str, until: str) -> None:
+    """Note that what a contact wrote up to a time has been read."""
+    conn.execute(MARK_READ, {"contact": contact, "until": until})
 
 
 def count(conn: sqlite3.Connection, table: Table, rows: Iterable[Row]) -> None:

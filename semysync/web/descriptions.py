@@ -1,0 +1,357 @@
+"""What Datasette says of a mirror: a description of each table and column, units, facets, orders."""
+
+from typing import Any
+
+DATABASE: dict[str, Any] = {
+    "description": (
+        "The messages and phones of a SemySMS account, kept up to date by semysync. Times are UTC."
+    ),
+}
+
+_ID = "the service's own number of the message"
+_DEVICE = "the phone it went through: `devices.id`"
+_PHONE = "the other side's number as the service gives it"
+_CONTACT = "the other side, normalised: both boxes join on it"
+_MIRRORED = "when this row was written first"
+_CHANGED = "when this row was changed last; null: never"
+_PURGED = "when it was deleted at the service, to clean up"
+_MISSING = "since when the service no longer shows it"
+_EXTRA = "JSON: what has no column, or made no sense, or was otherwise before"
+_UTC = "minutes east of UTC that were assumed; null: the times are as they were printed"
+
+_WHAT_IT_MEANS = (
+    "accepted: the service has it; on_phone: the phone has fetched it; sent: handed to the "
+    "network; delivered, failed, cancelled"
+)
+
+TABLES: dict[str, dict[str, Any]] = {
+    "messages": {
+        "description": "Both directions in one, and what waits in the outbox.",
+        "sort_desc": "at",
+        "size": 50,
+        "columns": {
+            "direction": "in: received; out: sent, or to be sent",
+            "contact": _CONTACT,
+            "text": "the message",
+            "at": "when it was received, or given to the service, or written into the outbox",
+            "status": f"received; {_WHAT_IT_MEANS}; or a draft's status",
+            "device": _DEVICE,
+            "channel": "sms, whatsapp, whatsapp_business",
+            "phone": _PHONE,
+            "id": "the number in its own table: inbox, sent, or outbox",
+        },
+    },
+    "conversations": {
+        "description": "A row for each contact: the last message, how many there are, and how "
+        "many are unread.",
+        "sort_desc": "last_at",
+        "size": 50,
+        "columns": {
+            "contact": _CONTACT,
+            "name": "given by you: `contacts.name`",
+            "last_at": "when the last message was",
+            "last_direction": "in: they wrote last; out: we did",
+            "last_text": "the last message",
+            "received": "messages from them",
+            "sent": "messages to them",
+            "messages": "both",
+            "unread": "received since `read_until`; all of them where that is null",
+            "read_until": "what was received up to here has been read",
+        },
+    },
+    "inbox": {
+        "description": "What was received.",
+        "sort_desc": "id",
+        "size": 50,
+        "facets": ["device_id"],
+        "columns": {
+            "id": _ID,
+            "device_id": _DEVICE,
+            "phone": _PHONE,
+            "contact": _CONTACT,
+            "text": "the message",
+            "channel": "sms, whatsapp, whatsapp_business",
+            "received_at": "when the phone received it, by the phone's clock",
+            "utc_offset": _UTC,
+            "mirrored_at": _MIRRORED,
+            "changed_at": _CHANGED,
+            "purged_at": _PURGED,
+            "missing_since": _MISSING,
+            "extra": _EXTRA,
+        },
+    },
+    "sent": {
+        "description": "What the account has sent, from here or from elsewhere.",
+        "sort_desc": "id",
+        "size": 50,
+        "facets": ["device_id"],
+        "columns": {
+            "id": _ID,
+            "device_id": _DEVICE,
+            "phone": _PHONE,
+            "contact": _CONTACT,
+            "text": "the message",
+            "channel": "sms, whatsapp, whatsapp_business",
+            "status": _WHAT_IT_MEANS,
+            "is_send_to_phone": "the phone has fetched it",
+            "is_send": "the phone has sent it",
+            "is_delivered": "the network says that it arrived",
+            "is_cancel": "it was cancelled",
+            "is_error": "it failed on its way",
+            "is_error_send": "the phone could not send it",
+            "is_out": "it was written on the phone itself",
+            "created_at": "when the service took it, by the service's clock",
+            "handed_at": "when the phone fetched it, by the service's clock",
+            "sent_at": "when the phone sent it, by the phone's clock",
+            "delivered_at": "when it arrived, by the phone's clock",
+            "cancelled_at": "when it was cancelled",
+            "failed_at": "when it failed",
+            "utc_offset": f"of the service's clock: {_UTC}",
+            "phone_utc_offset": f"of the phone's clock: {_UTC}",
+            "mirrored_at": _MIRRORED,
+            "changed_at": _CHANGED,
+            "purged_at": _PURGED,
+            "missing_since": _MISSING,
+            "extra": _EXTRA,
+        },
+    },
+    "outbox": {
+        "description": "Messages that this machine wants sent: drafts. A row that is inserted here "
+        "is sent.",
+        "sort_desc": "id",
+        "size": 50,
+        "facets": ["status"],
+        "columns": {
+            "id": "the draft's number",
+            "phone": "where it goes: a number, or the code of a ussd draft",
+            "text": "the message",
+            "contact": f"{_CONTACT}; null until the daemon has seen the row",
+            "device": "a device id, ids joined by commas, or active; null: as configured",
+            "priority": "0 to 1000000, higher goes first",
+            "send_at": "not before",
+            "expires_at": "not after",
+            "client_key": "yours: the same key is one message",
+            "kind": "text, or ussd",
+            "status": "queued, held, sending, unknown, accepted, on_phone, sent, delivered, "
+            "failed, cancelling, cancelled, rejected, expired",
+            "sent_id": "the message that it became: `sent.id`",
+            "attempts": "how often it was tried",
+            "next_attempt_at": "when it is tried again",
+            "error": "why it waits, or failed",
+            "segments": "SMS that the text takes",
+            "cancel_wanted_at": "when somebody wished to cancel it",
+            "created_at": "when it was written",
+            "accepted_at": "when the service took it",
+            "finished_at": "when its status became final",
+            "updated_at": "when this row was changed last",
+        },
+    },
+    "devices": {
+        "description": "The phones of the account. One handset can be several: SMS, WhatsApp, "
+        "WhatsApp Business.",
+        "label_column": "name",
+        "sort_desc": "last_active_at",
+        "units": {"battery": "percent"},
+        "facets": ["channel"],
+        "columns": {
+            "id": "the service's own number of the device",
+            "name": "what the phone calls itself",
+            "label": "what you call it at the service",
+            "channel": "sms, whatsapp, whatsapp_business",
+            "manufacturer": "who made the phone",
+            "android_version": "of the phone",
+            "app_version": "of the app on it",
+            "battery": "charge, per cent",
+            "service_on": "1: the service is switched on in the app",
+            "use_for_sending": "1: it is used for sending",
+            "reports_on": "1: it reports deliveries",
+            "archived": "1: it is put away at the service",
+            "speed": "how fast it sends, as the service has it",
+            "limit_phone": "a limit of the phone, as the service has it",
+            "limit_use": "how much of the limit is used",
+            "limit_at": "when the limit begins anew",
+            "limit_period": "how long the limit is for",
+            "last_active_at": "when it was in touch with the service",
+            "utc_offset": f"of the service's clock: {_UTC}",
+            "phone_utc_offset": f"of the phone's clock: {_UTC}",
+            "first_seen_at": "when this program saw it first",
+            "mirrored_at": "when it was read last from the account; null: known by messages only",
+            "changed_at": _CHANGED,
+            "missing_since": _MISSING,
+            "extra": _EXTRA,
+        },
+    },
+    "device_samples": {
+        "description": "A row for each change of a device's battery, service or activity.",
+        "sort_desc": "id",
+        "units": {"battery": "percent"},
+        "columns": {
+            "id": "counts up",
+            "device_id": "`devices.id`",
+            "at": "when it was seen",
+            "battery": "charge, per cent",
+            "service_on": "1: the service is switched on in the app",
+            "last_active_at": "when it was in touch with the service",
+        },
+    },
+    "account": {
+        "description": "The plan and the messages left: a row for each change.",
+        "sort_desc": "id",
+        "columns": {
+            "id": "counts up",
+            "at": "when it was read",
+            "user_id": "the account's number",
+            "paid": "1: there is a paid plan",
+            "plan_type": "as the service has it",
+            "plan_ends_at": "when the plan ends",
+            "messages_left": "how many messages the plan still has",
+            "extra": _EXTRA,
+        },
+    },
+    "contacts": {
+        "description": "A row for each contact. Name and read_until are yours to fill.",
+        "label_column": "name",
+        "sort_desc": "last_at",
+        "size": 50,
+        "columns": {
+            "contact": _CONTACT,
+            "name": "yours to fill",
+            "read_until": "yours to fill: what was received up to here has been read",
+            "last_at": "when the last message was",
+            "last_direction": "in: they wrote last; out: we did",
+            "last_id": "the last message, in inbox or sent",
+            "received": "messages from them",
+            "sent": "messages to them",
+        },
+    },
+    "events": {
+        "description": "What happened, in order; the newest first here.",
+        "sort_desc": "seq",
+        "size": 50,
+        "columns": {
+            "seq": "counts up",
+            "at": "when it happened",
+            "kind": "what happened",
+            "box": "inbox or sent",
+            "message_id": "the message it is about",
+            "device_id": "the device it is about",
+            "data": "JSON: ids, statuses and causes, never a text or a number",
+        },
+    },
+    "stuck": {
+        "description": "Messages and drafts that have not moved for an hour, and the likely "
+        "reason.",
+        "sort_desc": "since",
+        "columns": {
+            "what": "message, or draft",
+            "id": "`sent.id`, or `outbox.id`",
+            "contact": _CONTACT,
+            "status": "where it stands",
+            "since": "since when",
+            "device": _DEVICE,
+            "device_last_active_at": "when that phone was in touch",
+            "reason": "why, as far as can be seen",
+        },
+    },
+    "health": {
+        "description": "One row: how old the mirror is, and whether all is well.",
+        "units": {"inbox_lag_s": "s", "sent_lag_s": "s", "oldest_waiting_s": "s"},
+        "columns": {
+            "inbox_lag_s": "seconds since the inbox was complete",
+            "sent_lag_s": "seconds since the sent messages were complete",
+            "queued": "drafts that are due",
+            "oldest_waiting_s": "how long the oldest of them has waited",
+            "last_error": "what went wrong last",
+            "verdict": "ok, late, or failing",
+        },
+    },
+    "marks": {
+        "description": "Up to where each box, of a device or of the account, is complete.",
+        "columns": {
+            "box": "inbox or sent",
+            "device_id": "0: the whole account",
+            "last_id": "complete up to here",
+            "floor_id": "from here on",
+            "history": "from when on, as configured when it was loaded",
+            "top_id": "the newest message before the first load",
+            "lookback_id": "the mark some minutes ago",
+            "lookback_next_id": "the mark at lookback_at",
+            "lookback_at": "when the mark was noted",
+            "width": "how many ids are asked for at once",
+            "loaded_at": "when the first load was complete",
+            "looked_at": "when the box was last known to be complete",
+        },
+    },
+    "passes": {
+        "description": "What the daemon did, round by round.",
+        "sort_desc": "id",
+        "size": 50,
+        "facets": ["kind"],
+        "columns": {
+            "id": "counts up",
+            "kind": "what for: inbox, sent, devices and others",
+            "started_at": "when it began",
+            "finished_at": "when it ended",
+            "requests": "questions to the service",
+            "added": "rows that were new",
+            "changed": "rows that were changed",
+            "illegible": "rows that could not be read",
+            "error": "what went wrong; null: nothing",
+        },
+    },
+    "conflicts": {
+        "description": "Rows of the service that could not be stored as messages, kept whole.",
+        "sort_desc": "id",
+        "columns": {
+            "id": "counts up",
+            "box": "inbox, sent or devices",
+            "message_id": "the row's number; null: it has none",
+            "reason": "why it could not be stored",
+            "row": "the row as it came, JSON",
+            "first_seen_at": "when it was seen first",
+            "last_seen_at": "when it was seen last",
+            "times": "how often it was seen",
+        },
+    },
+    "settings": {
+        "description": "What the program remembers, and what the views need of its configuration.",
+        "columns": {"key": "what it is", "value": "what it is set to"},
+    },
+    "attempts": {
+        "description": "Requests to send whose outcome may still matter.",
+        "columns": {
+            "draft_id": "`outbox.id`",
+            "number": "from 1 for each draft",
+            "began_at": "when the request was made",
+            "ended_at": "when the answer came; null: it has not, or the daemon was ended",
+            "outcome": "refused, or lost; null: the answer is awaited",
+            "tail": "the last nine digits of the number",
+            "device": "the device that was asked for",
+            "batched": "1: it went with others in one request",
+            "above_id": "the newest message known before it",
+            "arrivals_from": "the newest arrival known before it",
+            "complete": "1: all that was sent before was mirrored",
+            "clock_right": "1: our clock agreed with the service's",
+            "held": "1: the draft was held when the mirror was restored",
+        },
+    },
+    "arrivals": {
+        "description": "Sent messages that were mirrored while an attempt was open.",
+        "columns": {
+            "seq": "counts up",
+            "sent_id": "`sent.id`",
+            "tail": "the last nine digits of its number",
+        },
+    },
+    "outbox_keys": {
+        "description": "Every number and key that a draft ever had, also of deleted ones.",
+        "columns": {
+            "id": "`outbox.id`",
+            "client_key": "the key that the draft had",
+            "released_at": "when a held draft was released",
+            "uses": "always 1",
+        },
+    },
+    # sqlite-utils keeps here which migrations were made.
+    "_sqlite_migrations": {"hidden": True},
+}

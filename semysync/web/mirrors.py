@@ -1,0 +1,193 @@
+"""
+Which of the databases that Datasette serves are mirrors, and who may read them or write to them.
+
+A mirror is known by its `application_id`, whatever the file is called.
+"""
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from urllib.parse import urlencode
+from weakref import WeakKeyDictionary
+
+from datasette.utils import StartupError, sqlite_timelimit, tilde_decode, tilde_encode
+from datasette.utils.asgi import NotFound, Request
+
+from semysync.errors import SemysyncError
+from semysync.mirror.access import harm
+from semysync.mirror.file import APPLICATION_ID, check_version
+
+if TYPE_CHECKING:
+    from datasette.app import Datasette
+    from datasette.database import Database
+
+SEND = "semysync-send"  #: the permission to write drafts, names and what was read
+
+READ_FROM = ("messages", "inbox", "sent", "outbox", "contacts", "devices")
+
+PATIENCE_MS = 2_000  #: how long a page of ours may take in SQL
+
+T = TypeVar("T")
+
+_known: WeakKeyDictionary["Datasette", set[str]] = WeakKeyDictionary()
+
+
+class TooSlow(SemysyncError):
+    """A question took longer than a page may."""
+
+
+class Links:
+    """The addresses of a mirror's pages."""
+
+    def __init__(self, datasette: "Datasette", name: str) -> None:
+        self._datasette = datasette
+        self.database = datasette.urls.database(name)
+        self._name = name
+
+    def _page(self, *parts: str, **query: object) -> str:
+        path = "/".join([str(self.database), "-", *map(tilde_encode, parts)])
+        given = {key: value for key, value in query.items() if value not in (None, "")}
+        return f"{path}?{urlencode(given)}" if given else path
+
+    def conversations(self, **query: object) -> str:
+        return self._page("conversations", **query)
+
+    def conversation(self, contact: str, **query: object) -> str:
+        return self._page("conversations", contact, **query)
+
+    def message(self, key: str) -> str:
+        return self._page("message", *key.split("-", 1))
+
+    def compose(self, **query: object) -> str:
+        return self._page("compose", **query)
+
+    def drafts(self, **query: object) -> str:
+        return self._page("drafts", **query)
+
+    def draft(self, draft_id: int, **query: object) -> str:
+        return self._page("drafts", str(draft_id), **query)
+
+    def table(self, name: str) -> str:
+        return str(self._datasette.urls.table(self._name, name))
+
+    def dashboard(self) -> str:
+        return str(self._datasette.urls.path(f"/-/dashboards/{tilde_encode(self._name)}"))
+
+    def static(self, name: str) -> str:
+        return static(self._datasette, name)
+
+    def logout(self) -> str:
+        return str(self._datasette.urls.logout())
+
+
+class Mirror(NamedTuple):
+    """A mirror that Datasette serves, for someone who may read it."""
+
+    name: str
+    database: "Database"
+    links: Links
+    may_send: bool
+
+    @property
+    def path(self) -> Path:
+        return Path(self.database.path)
+
+    async def ask(self, question: Callable[[sqlite3.Connection], T]) -> T:
+        """
+        Put a question to the mirror on one of Datasette's connections; it sees one moment.
+
+        Raises `MirrorUnusable` where the file is of another version, `TooSlow` after two seconds.
+        """
+
+        def asked(conn: sqlite3.Connection) -> T:
+            check_version(conn, self.path)
+            conn.execute("begin")
+            try:
+                with sqlite_timelimit(conn, PATIENCE_MS):
+                    return question(conn)
+            except sqlite3.OperationalError as exc:
+                if exc.args == ("interrupted",):
+                    raise TooSlow("that took too long: ask for less") from None
+                raise
+            finally:
+                conn.execute("commit")
+
+        answer: T = await self.database.execute_fn(asked)
+        return answer
+
+
+def static(datasette: "Datasette", name: str) -> str:
+    """Return the address of a file of ours."""
+    return str(datasette.urls.static_plugins("semysync", name))
+
+
+def known(datasette: "Datasette") -> list[str]:
+    """Return the names of the mirrors that were seen so far."""
+    return [name for name in datasette.databases if name in _known.get(datasette, ())]
+
+
+async def names(datasette: "Datasette") -> list[str]:
+    """Return the names of the databases that are mirrors now."""
+    seen = _known.setdefault(datasette, set())
+    for name, database in datasette.databases.items():
+        if name not in seen and await _is_mirror(database):
+            seen.add(name)
+    return known(datasette)
+
+
+async def _is_mirror(database: "Database") -> bool:
+    if database.is_memory or database.path is None:
+        return False
+    try:
+        found = await database.execute("pragma application_id", log_sql_errors=False)
+    except sqlite3.Error:  # no database at all, or one that cannot be read now
+        return False
+    return bool(found.rows[0][0] == APPLICATION_ID)
+
+
+def refuse_harm(datasette: "Datasette") -> None:
+    """
+    Keep Datasette from opening a mirror where that would lock its owner out.
+
+    Raises `StartupError`. Nothing is open yet, so the file's head may be read.
+    """
+    for database in datasette.databases.values():
+        if database.is_memory or database.path is None or not database.is_mutable:
+            continue
+        path = Path(database.path)
+        sentence = harm(path) if path.is_file() else None
+        if sentence and _head_says_mirror(path):
+            raise StartupError(sentence)
+
+
+def _head_says_mirror(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(72)[68:] == APPLICATION_ID.to_bytes(4, "big")
+
+
+async def mirror_of(datasette: "Datasette", request: Request) -> Mirror:
+    """
+    Return the mirror that a page is about.
+
+    Raises `NotFound` where there is none of this name, `Forbidden` for who may not read it.
+    """
+    route = tilde_decode(request.url_vars["database"])
+    try:
+        database = datasette.get_database(route=route)
+    except KeyError:
+        raise NotFound("There is no such database") from None
+    name = database.name
+    for table in READ_FROM:
+        await datasette.ensure_permissions(
+            request.actor, [("view-table", (name, table)), ("view-database", name), "view-instance"]
+        )
+    if name not in await names(datasette):
+        raise NotFound("This database is no mirror of semysync")
+    may_send = database.is_mutable and await may(datasette, request.actor, name)
+    return Mirror(name, database, Links(datasette, name), may_send)
+
+
+async def may(datasette: "Datasette", actor: dict[str, Any] | None, name: str) -> bool:
+    """Tell whether somebody may write: nobody may who was not allowed to."""
+    return bool(await datasette.permission_allowed(actor, SEND, resource=name, default=False))

@@ -1,0 +1,333 @@
+"""
+What the pages show, read from the mirror: decided by SQL that goes along an index.
+
+A page of a conversation is read from each box on its own and merged, so that it costs the same
+wherever in a long conversation it is. A message is named by its key: `in-12`, `out-13`, `draft-4`.
+"""
+
+import json
+import sqlite3
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from semysync.contact import contact_of
+
+PAGE = 50  #: messages, or conversations, on a page
+HITS = 100  #: of a search
+UNSEEN = 1_000  #: drafts that the daemon has not looked at yet
+SHORT = 2_000  #: up to so many messages a conversation is searched message by message
+NAMES = ("in", "out", "draft")  #: by rank
+LAST = 2**63 - 1
+COMBINING = 0x300  #: from here on there are marks that belong to the letter before
+
+_RECEIVED = """
+select 0 as rank, id, received_at as at, text, phone, contact, device_id as device, channel,
+       'received' as status, utc_offset is not null as at_is_utc, null as note
+  from inbox
+"""
+
+_SENT = """
+select 1 as rank, id, created_at as at, text, phone, contact, device_id as device, channel,
+       status, utc_offset is not null as at_is_utc, null as note
+  from sent
+"""
+
+_DRAFT = """
+select 2 as rank, id, created_at as at, text, phone, contact, device, null as channel,
+       status, 1 as at_is_utc,
+       case when error is not null then error
+            when status = 'queued' then send_at end as note
+  from outbox
+"""
+
+# A draft is shown until its message is; one that never went out stays.
+_SHOWN_DRAFT = """
+ where contact = :contact and +status in ('queued', 'held', 'sending', 'unknown', 'accepted', 'cancelling')
+   and not exists (select 1 from sent where sent.id = outbox.sent_id)
+"""
+
+_LOST_DRAFT = """
+ where status in ('rejected', 'expired', 'cancelled') and contact = :contact and +sent_id is null
+"""
+
+_ARMS = (
+    (_RECEIVED + " where contact = :contact", "received_at", 0),
+    (_SENT + " where contact = :contact", "created_at", 1),
+    (_DRAFT + _SHOWN_DRAFT, "created_at", 2),
+    (_DRAFT + _LOST_DRAFT, "created_at", 2),
+)
+
+OLDER = [
+    f"{arm} and ({at}, id, {rank}) < (:at, :id, :rank) order by {at} desc, id desc limit :most"
+    for arm, at, rank in _ARMS
+]
+NEWER = [
+    f"{arm} and ({at}, id, {rank}) > (:at, :id, :rank) order by {at}, id limit :most"
+    for arm, at, rank in _ARMS
+]
+# Messages without a date stand at the very beginning.
+UNDATED = [
+    f"{arm} and {at} is null and (id, {rank}) < (:id, :rank) order by id desc limit :most"
+    for arm, at, rank in _ARMS[:2]
+]
+DATED_AFTER_UNDATED = [
+    f"{arm} and {at} is null and (id, {rank}) > (:id, :rank) order by id limit :most"
+    for arm, at, rank in _ARMS[:2]
+]
+
+ONE = (_RECEIVED + " where id = ?", _SENT + " where id = ?", _DRAFT + " where id = ?")
+
+NOT_SEEN = f"""
+{_DRAFT} where contact is null and status in ('queued', 'held') order by id desc limit {UNSEEN}
+"""
+
+CONVERSATIONS = """
+select contact, conversations.name, conversations.last_at, conversations.last_direction, last_text,
+       conversations.received, conversations.sent, messages, unread, conversations.read_until,
+       case conversations.last_direction
+           when 'in' then (select utc_offset from inbox where id = last_id)
+           else (select utc_offset from sent where id = last_id) end is not null as at_is_utc
+  from conversations join contacts using (contact)
+"""
+
+NEWEST = f"""
+{CONVERSATIONS} where conversations.last_at is not null and (conversations.last_at, contact) < (:at, :contact)
+ order by conversations.last_at desc, contact desc limit :most
+"""
+WITHOUT_TIME = f"""
+{CONVERSATIONS} where conversations.last_at is null and contact < :contact order by contact desc limit :most
+"""
+OF_NAME = f"""
+{CONVERSATIONS}
+ where contact in (select value from json_each(:called)) or contact like :like escape '\\'
+    or (:digits <> '' and contact like :digits)
+ order by conversations.last_at desc limit :most
+"""  # noqa: S608
+NAMED = "select contact, name from contacts where name is not null"
+OF_CONTACT = f"{CONVERSATIONS} where contact = ?"
+
+DEVICES = """
+select id, coalesce(nullif(label, ''), nullif(name, ''), 'device ' || id) as name, channel,
+       archived, missing_since is not null or mirrored_at is null as gone, battery, service_on,
+       last_active_at
+  from devices
+ order by archived, channel, name
+"""
+
+LAST_RECEIVED = """
+select device_id, channel from inbox where contact = ? order by received_at desc, id desc limit 1
+"""
+
+
+class Entry(NamedTuple):
+    """A message in a conversation, or a draft that is to become one."""
+
+    rank: int
+    id: int
+    at: str | None
+    text: str | None
+    phone: str | None
+    contact: str | None
+    device: int | str | None
+    channel: str | None
+    status: str
+    at_is_utc: int
+    note: str | None
+
+    @property
+    def key(self) -> str:
+        return f"{NAMES[self.rank]}-{self.id}"
+
+    @property
+    def place(self) -> tuple[str, int, int]:
+        """Where it stands in a conversation."""
+        return self.at or "", self.id, self.rank
+
+
+class Page(NamedTuple):
+    """Messages in the order of time, and whether there are older and newer ones."""
+
+    entries: list[Entry]
+    older: bool
+    newer: bool
+
+
+END = ("9999", LAST, 9)
+
+
+def newest(
+    conn: sqlite3.Connection, contact: str, region: str | None = None, most: int = PAGE
+) -> Page:
+    """Return the last messages of a conversation, with the drafts that nobody has looked at yet."""
+    page = before(conn, contact, END, most)
+    unseen = [
+        entry
+        for entry in _entries(conn.execute(NOT_SEEN))
+        if entry.phone and contact_of(entry.phone, region) == contact
+    ]
+    entries = sorted([*page.entries, *unseen], key=lambda entry: entry.place)
+    return Page(entries, older=page.older, newer=False)
+
+
+def before(
+    conn: sqlite3.Connection, contact: str, place: tuple[str, int, int], most: int = PAGE
+) -> Page:
+    """Return the messages of a conversation that stand before a place."""
+    at, id_, rank = place
+    named = {"contact": contact, "at": at, "id": id_, "rank": rank, "most": most + 1}
+    found = [entry for arm in OLDER for entry in _entries(conn.execute(arm, named))] if at else []
+    if len(found) <= most:
+        ends = named if not at else named | {"id": LAST, "rank": 9}
+        found += [entry for arm in UNDATED for entry in _entries(conn.execute(arm, ends))]
+    found.sort(key=lambda entry: entry.place, reverse=True)
+    return Page(found[:most][::-1], older=len(found) > most, newer=True)
+
+
+def after(
+    conn: sqlite3.Connection, contact: str, place: tuple[str, int, int], most: int = PAGE
+) -> Page:
+    """Return the messages of a conversation that stand behind a place."""
+    at, id_, rank = place
+    named = {"contact": contact, "at": at, "id": id_, "rank": rank, "most": most + 1}
+    found: list[Entry] = []
+    if not at:
+        found = [e for arm in DATED_AFTER_UNDATED for e in _entries(conn.execute(arm, named))]
+    if len(found) <= most:
+        found += [entry for arm in NEWER for entry in _entries(conn.execute(arm, named))]
+    found.sort(key=lambda entry: entry.place)
+    return Page(found[:most], older=True, newer=len(found) > most)
+
+
+def around(conn: sqlite3.Connection, contact: str, entry: Entry, most: int = PAGE) -> Page:
+    """Return a message with what stands before and behind it."""
+    earlier = before(conn, contact, entry.place, most // 2)
+    later = after(conn, contact, entry.place, most // 2)
+    return Page([*earlier.entries, entry, *later.entries], earlier.older, later.newer)
+
+
+def one(conn: sqlite3.Connection, key: str) -> Entry | None:
+    """Return the message of a key; None where there is none, or it is no key."""
+    name, _, number = key.partition("-")
+    if name not in NAMES or not number.isascii() or not number.isdigit() or int(number) > LAST:
+        return None
+    for entry in _entries(conn.execute(ONE[NAMES.index(name)], (int(number),))):
+        return entry
+    return None
+
+
+def _entries(rows: sqlite3.Cursor) -> list[Entry]:
+    return [Entry(*row) for row in rows]
+
+
+class Conversations(NamedTuple):
+    """Conversations, the last first, and whether there are more before or behind them."""
+
+    rows: list[sqlite3.Row]
+    more: bool
+
+
+def conversations(
+    conn: sqlite3.Connection, at: str | None = None, contact: str | None = None, most: int = PAGE
+) -> Conversations:
+    """Return the conversations whose last message stands before a time, and then a contact."""
+    dated = contact is None or at is not None
+    named = {"at": at or "9999", "contact": contact or "", "most": most + 1}
+    found = conn.execute(NEWEST, named).fetchall() if dated else []
+    if len(found) <= most:
+        rest = {"contact": "\U0010ffff" if dated else contact, "most": most + 1 - len(found)}
+        found += conn.execute(WITHOUT_TIME, rest).fetchall()
+    return Conversations(found[:most], more=len(found) > most)
+
+
+def conversation(conn: sqlite3.Connection, contact: str) -> sqlite3.Row | None:
+    """Return the row of a contact."""
+    row: sqlite3.Row | None = conn.execute(OF_CONTACT, (contact,)).fetchone()
+    return row
+
+
+def named_like(conn: sqlite3.Connection, words: str, most: int = PAGE) -> list[sqlite3.Row]:
+    """Return the conversations with contacts whose name or number holds a text."""
+    escaped = words.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    digits = "".join(c for c in words if c.isdigit())
+    is_number = len(digits) >= 3 and not any(c.isalpha() for c in words)
+    # SQLite would take `анна` and `Анна` for two names.
+    called = [
+        row["contact"] for row in conn.execute(NAMED) if words.casefold() in row["name"].casefold()
+    ]
+    named = {
+        "called": json.dumps(called),
+        "like": f"%{escaped}%",
+        "digits": f"%{digits}%" if is_number else "",
+        "most": most,
+    }
+    return conn.execute(OF_NAME, named).fetchall()
+
+
+def devices(conn: sqlite3.Connection) -> dict[int, sqlite3.Row]:
+    """Return what is known of each device, by its id."""
+    return {row["id"]: row for row in conn.execute(DEVICES)}
+
+
+def answering_device(conn: sqlite3.Connection, contact: str) -> int | None:
+    """
+    Return the device that an answer should go by, where that matters.
+
+    What came by WhatsApp is not answered by SMS without a word.
+    """
+    row = conn.execute(LAST_RECEIVED, (contact,)).fetchone()
+    return row["device_id"] if row and row["channel"] != "sms" else None
+
+
+def query_of(words: str) -> str:
+    """
+    Return what full-text search is asked for: all the words, the last perhaps not finished.
+
+    Nothing that a person types can be a command of the search language, or an error of it. Empty
+    where there is no letter and no digit to look for.
+    """
+    phrases = []
+    for word in words.split():
+        letters = "".join(c if c.isalnum() or ord(c) >= COMBINING else " " for c in word)
+        if any(c.isalnum() for c in letters):
+            phrases.append(f'"{" ".join(letters.split())}"')
+    return " ".join(phrases) + ("*" if phrases else "")
+
+
+def search(
+    conn: sqlite3.Connection, words: str, contact: str | None = None, most: int = HITS
+) -> list[Entry]:
+    """Return the newest messages with all of some words, of everyone or of a contact."""
+    query = query_of(words)
+    if not query:
+        return []
+    row = conversation(conn, contact) if contact is not None else None
+    if contact is not None and row is None:
+        return []
+    few = row is not None and row["messages"] <= SHORT
+    found: list[Entry] = []
+    for arm, box in ((_RECEIVED, "inbox"), (_SENT, "sent")):
+        named = {"words": query, "contact": contact, "most": most}
+        found += _entries(conn.execute(_search_in(arm, box, few=few, all_=row is None), named))
+    return sorted(found, key=lambda entry: entry.place, reverse=True)[:most]
+
+
+def _search_in(arm: str, box: str, *, few: bool, all_: bool) -> str:
+    """Return the statement for a box: from the hits, or from the messages of a short conversation."""
+    hits = f"{box}_fts"
+    if few:
+        return f"""{arm} where contact = :contact
+            and exists (select 1 from {hits} where {hits} match :words and rowid = {box}.id)
+            order by id desc limit :most"""  # noqa: S608
+    columns = arm.replace(
+        f"  from {box}", f"  from {hits} cross join {box} on {box}.id = {hits}.rowid"
+    )
+    columns = columns.replace("text,", f"{box}.text,", 1)
+    return f"""{columns} where {hits} match :words {"" if all_ else "and contact = :contact"}
+        order by {hits}.rowid desc limit :most"""
+
+
+def names_of(conn: sqlite3.Connection, contacts: Sequence[str]) -> dict[str, str]:
+    """Return the names that contacts were given."""
+    statement = "select name from contacts where contact = ? and name is not null"
+    found = {contact: conn.execute(statement, (contact,)).fetchone() for contact in set(contacts)}
+    return {contact: row["name"] for contact, row in found.items() if row}

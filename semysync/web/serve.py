@@ -1,0 +1,120 @@
+"""
+`semysync web`: Datasette over one mirror, on this machine alone, for who has the login link.
+
+All users of a server can reach its loopback addresses, so nothing is shown, and nothing taken,
+without the cookie that the link brings.
+"""
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Any
+
+import datasette.handle_exception
+import uvicorn
+from datasette.app import Datasette
+from datasette.utils.asgi import Response
+
+from semysync.errors import ConfigError
+from semysync.mirror.file import open_reader
+from semysync.web.mirrors import Links, known
+
+HOST = "127.0.0.1"
+OWNER = {"id": "root"}  #: Datasette's name for who comes by the login link
+STOPS_WITHIN_S = 2  #: open connections do not hold up the end
+
+# Datasette's own pages and the charts need scripts in the page; nothing comes from elsewhere.
+POLICY = (
+    b"default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; form-action 'self'; "
+    b"base-uri 'self'; frame-ancestors 'none'"
+)
+
+Message = MutableMapping[str, Any]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Message, Callable[[], Awaitable[Message]], Send], Awaitable[None]]
+
+
+def datasette_over(path: Path) -> Datasette:
+    """Return Datasette over a mirror that its owner alone may read, and write to."""
+    open_reader(path).close()
+    return Datasette(
+        [str(path)],
+        metadata={
+            "title": "semysync",
+            "allow": OWNER,
+            "plugins": {"semysync": {"allow_send": OWNER, "login_link": True}},
+        },
+        # To suggest facets takes longer than the rest of the page where a table is large.
+        settings={"suggest_facets": False},
+    )
+
+
+def serve(path: Path, port: int, say: Callable[[str], None]) -> None:
+    """
+    Serve a mirror until SIGINT or SIGTERM; `say` is given the login link once it works.
+
+    Raises `ConfigError` where the port is taken, `MirrorUnusable` where the file cannot be read.
+    """
+    served = datasette_over(path)
+    # It would print the values of all variables: texts and numbers.
+    datasette.handle_exception.rich = None
+    with closing(_listening(port)) as listener:
+        asyncio.run(served.invoke_startup())
+        address = f"http://{HOST}:{listener.getsockname()[1]}"
+        server = uvicorn.Server(
+            uvicorn.Config(
+                only_from_here(served.app(), home_of(served)),
+                log_level="warning",
+                access_log=False,  # the link is secret until it is used
+                lifespan="on",
+                timeout_graceful_shutdown=STOPS_WITHIN_S,
+            )
+        )
+        say(f"{address}/-/auth-token?token={served._root_token}")  # noqa: SLF001  as its own command does
+        with suppress(KeyboardInterrupt):
+            server.run(sockets=[listener])
+    for database in served.databases.values():
+        database.close()
+
+
+def _listening(port: int) -> socket.socket:
+    listener = socket.socket()
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((HOST, port))
+        listener.listen()
+    except OSError as exc:
+        listener.close()
+        raise ConfigError(
+            f"cannot listen on {HOST}:{port}: {exc.strerror}; choose another by --port"
+        ) from None
+    return listener
+
+
+def home_of(served: Datasette) -> str:
+    """Return where a person begins: at the conversations of the only mirror."""
+    return Links(served, known(served)[0]).conversations()
+
+
+def only_from_here(app: App, home: str) -> App:
+    """Begin at `home`, and let pages without a policy of their own load nothing from elsewhere."""
+
+    async def wrapped(
+        scope: Message, receive: Callable[[], Awaitable[Message]], send: Send
+    ) -> None:
+        async def sent(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = list(message.get("headers", []))
+                if not any(name.lower() == b"content-security-policy" for name, _ in headers):
+                    headers.append((b"content-security-policy", POLICY))
+                message = {**message, "headers": headers}
+            await send(message)
+
+        if scope["type"] == "http" and scope["path"] == "/" and scope["method"] == "GET":
+            await Response.redirect(home).asgi_send(sent)
+            return
+        await app(scope, receive, sent)
+
+    return wrapped

@@ -1,0 +1,5 @@
+"""Mirrors, and Datasette over them; see `webs`."""
+
+from webs import mirror, serve
+
+__all__ = ["mirror", "serve"]

@@ -1,0 +1,107 @@
+"""A mirror with a small history, and Datasette over it as different people see it."""
+
+import asyncio
+import sqlite3
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from datasette.app import Datasette
+from itsdangerous import URLSafeSerializer
+
+from semysync.mirror.store import Store
+from semysync.mirror.times import Locale
+from semysync.model import Box, Device, Received, Sent
+
+ANNA, BORIS, BEELINE = "+79201234567", "+79207654321", "Beeline"
+NASTY = "<script>document.title = 'owned'</script> \"quoted\" 'single' & \0 end"
+LONG = "ten thousand " * 769 + "end"
+START = datetime(2026, 11, 23, 9, 0, tzinfo=UTC).replace(tzinfo=None)
+
+
+def received(number, contact=ANNA, text="Hello", at=None, **fields):
+    usual = {"device_id": 351, "channel": "sms"}
+    at = at or START + timedelta(minutes=number)
+    return Received(id=number, phone=contact, text=text, received_at=at, **usual | fields)
+
+
+def sent(number, contact=ANNA, text="Ready", at=None, **fields):
+    values = dict.fromkeys(Sent.__struct_fields__) | {"device_id": 351, "channel": "sms"}
+    values |= {"id": number, "phone": contact, "text": text}
+    values |= {"created_at": at or START + timedelta(minutes=number)}
+    return Sent(**values | {"is_send": 1} | fields)
+
+
+def device(number, **fields):
+    usual = dict.fromkeys(Device.__struct_fields__[1:])
+    return Device(id=number, **usual | {"channel": "sms", "archived": 0, "name": "A12"} | fields)
+
+
+@pytest.fixture
+def mirror(tmp_path):
+    """Make a mirror of messages and devices, called as you like."""
+
+    def make(*messages, devices=(), name="semysync.db", locale=None):
+        path = tmp_path / name
+        utc = Locale(timezone="+00:00", phone_timezone="+00:00")
+        with Store.migrate(path, locale or utc) as store:
+            for box, kind in ((Box.INBOX, Received), (Box.SENT, Sent)):
+                some = sorted((m for m in messages if isinstance(m, kind)), key=lambda m: m.id)
+                if some:
+                    store.save(box, some, now=datetime.now(UTC))
+                store.make_indexes(box)
+            if devices:
+                store.save_devices(devices, now=datetime.now(UTC), complete=True)
+        return path
+
+    return make
+
+
+class Served:
+    """Datasette in this process, asked by `root`, by somebody else, or by nobody."""
+
+    def __init__(self, *paths, metadata=None, **settings):
+        self.datasette = Datasette([str(p) for p in paths], metadata=metadata, **settings)
+        asyncio.run(self.datasette.invoke_startup())
+
+    def get(self, path, actor=None, **kwargs):
+        return asyncio.run(self.datasette.client.get(path, cookies=self.cookies(actor), **kwargs))
+
+    def post(self, path, form, actor=None, *, token=True):
+        """Send a form of ours, with the token that the page has."""
+        cookies = self.cookies(actor)
+        if token:
+            signer = URLSafeSerializer(self.datasette._secret)
+            cookies["ds_csrftoken"] = signer.dumps("any", "csrftoken")
+            form = form | {"csrftoken": cookies["ds_csrftoken"]}
+        return asyncio.run(self.datasette.client.post(path, data=form, cookies=cookies))
+
+    def cookies(self, actor):
+        return {"ds_actor": self.datasette.sign({"a": {"id": actor}}, "actor")} if actor else {}
+
+    def close(self):
+        for database in self.datasette.databases.values():
+            database.close()
+        if self.datasette.executor:
+            self.datasette.executor.shutdown()
+
+
+@pytest.fixture
+def serve():
+    """Serve mirrors; `root` may write to them."""
+    all_of_them = []
+
+    def make(*paths, metadata=None, **settings):
+        if metadata is None:
+            metadata = {"plugins": {"semysync": {"allow_send": {"id": "root"}}}}
+        all_of_them.append(Served(*paths, metadata=metadata, **settings))
+        return all_of_them[-1]
+
+    yield make
+    for served in all_of_them:
+        served.close()
+
+
+def ask(path, query, *parameters):
+    with closing(sqlite3.connect(path, timeout=30)) as conn, conn:
+        return conn.execute(query, parameters).fetchall()
