@@ -23,6 +23,7 @@ log = structlog.get_logger("semysync")
 
 HOUSEKEEPING_S = 3600
 LIVELY = {"inbox", "sent"}  #: passes that come sooner after news, which they bring
+REFRESH_S = 5  #: what is due is decided by the pass itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +64,15 @@ def jobs(config: Config, look_at_sent: Step) -> list[Job]:
         Job("inbox", pull.inbox_s, lambda kit: kit.sync.box(Box.INBOX), needs_devices=boxes),
         Job("sent", pull.sent_s, look_at_sent, needs_devices=boxes),
         Job("account", pull.account_s, lambda kit: kit.sync.account()),
-        # Here: refresh, verify, purge. A step that must not run makes no line: `if` it is enabled.
+        Job("refresh", REFRESH_S, refresh, needs_devices=True),
+        # Here: verify, purge. A step that must not run makes no line: `if` it is enabled.
         Job("housekeeping", HOUSEKEEPING_S, housekeeping, asks=False),
     ]
+
+
+def refresh(kit: Kit) -> Outcome | None:
+    """Ask again for sent messages that may have changed, where that is due."""
+    return kit.sync.refresh() if kit.sync.refresh_is_due() else None
 
 
 def housekeeping(kit: Kit) -> None:

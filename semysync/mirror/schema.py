@@ -10,7 +10,7 @@ runs in other people's programs.
 
 from sqlite_utils import Database, Migrations
 
-from semysync.mirror import followers, purges, rules, unconfirmed, views
+from semysync.mirror import followers, missing, pending, purges, rules, unconfirmed, views
 
 MIGRATIONS = Migrations("semysync")
 
@@ -353,4 +353,11 @@ def m006_knowing(db: Database) -> None:
 def m007_purges(db: Database) -> None:
     """The log of what was deleted at the service."""
     for statement in purges.TABLES:
+        db.execute(statement)
+
+
+@MIGRATIONS()
+def m008_pending(db: Database) -> None:
+    """What is still asked for, and what has vanished."""
+    for statement in (*pending.TABLES, pending.SO_FAR, *missing.INDEXES):
         db.execute(statement)

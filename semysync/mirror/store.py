@@ -29,7 +29,9 @@ from semysync.mirror import (
     events,
     house,
     marks,
+    missing,
     passes,
+    pending,
 )
 from semysync.mirror.alarms import USUAL, Limits
 from semysync.mirror.care import bring_up_to_date
@@ -181,6 +183,12 @@ class Store(AbstractContextManager["Store"]):
             if added and added[-1][0] > history_to:
                 events.came(conn, box, [row for row in added if row[0] > history_to], stamp)
             events.moved(conn, box, list(moved.values()), stamp)
+            shown = there.keys() - {row.id for row in unfit}
+            back = missing.clear(conn, box, shown, stamp)
+            if box is Box.SENT:
+                pairs = list(moved.values())
+                pending.note(conn, added, pairs, now=now, history_to=history_to)
+                pending.again(conn, back, now)
             unknown = conflicts.keep(conn, box, unfit, stamp)
             if mark:
                 marks.put(conn, box, *mark)
@@ -420,6 +428,14 @@ class Store(AbstractContextManager["Store"]):
         if self.setting(key) != value:
             with self._write() as conn:
                 conn.execute(SET, (key, value))
+
+    def connected(self) -> AbstractContextManager[sqlite3.Connection]:
+        """Hand out the connection to a part of the mirror that has a class of its own."""
+        return self._connected()
+
+    def transaction(self) -> AbstractContextManager[sqlite3.Connection]:
+        """Hold one transaction for such a part."""
+        return self._write()
 
     @contextmanager
     def _connected(self) -> Iterator[sqlite3.Connection]:

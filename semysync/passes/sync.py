@@ -27,6 +27,7 @@ from semysync.mirror.alarms import USUAL, Limits
 from semysync.mirror.devices import KnownDevice
 from semysync.mirror.marks import WHOLE_ACCOUNT
 from semysync.mirror.passes import Pass
+from semysync.mirror.pending import AWAY, Pending
 from semysync.mirror.store import HIGHEST_ID, Saved, Store
 from semysync.mirror.times import utc_text
 from semysync.model import Box
@@ -34,6 +35,7 @@ from semysync.passes import scope as scopes
 from semysync.passes.clocks import phone_offset, service_offset
 from semysync.passes.plan import low
 from semysync.passes.pull import MOST_LOOKED_BACK, Progress, Puller
+from semysync.passes.refresh import REQUESTS, Refresher
 from semysync.passes.scope import Scope, Standing
 from semysync.passes.turns import Turns
 from semysync.service.client import Client
@@ -92,6 +94,8 @@ class Sync:
         steps = [self.devices()]
         if self._store.device_ids() and not _hopeless(steps[0].failure):
             steps += [self.box(Box.INBOX), self.box(Box.SENT), self.account()]
+            if self.refresh_is_due():
+                steps.insert(3, self.refresh(requests=None))
         return steps
 
     def complete(self) -> Iterator[Outcome]:
@@ -127,8 +131,34 @@ class Sync:
                 )
                 outcome.add(saved)
                 outcome.complete += 1
+                self._rouse(before, now)
                 self._learn_clocks(before, asked_at, now)
         return outcome
+
+    def _rouse(self, before: Mapping[int, datetime], now: datetime) -> None:
+        """Let what waits at a phone be asked for at once that is back after a silence."""
+        after = self._store.last_contacts()
+        back = [i for i, contact in before.items() if after.get(i, contact) - contact > AWAY]
+        if back:
+            Pending(self._store).rouse(back, now)
+
+    def refresh_is_due(self) -> bool:
+        """Tell whether there is a sent message to ask for again."""
+        return self._refresher().is_due()
+
+    def refresh(self, *, requests: int | None = REQUESTS) -> Outcome:
+        """Ask again for sent messages that may have changed, in about so many requests."""
+        with self._pass("refresh") as outcome:
+            try:
+                self._refresher().refresh(outcome.add, requests=requests)
+            except ServiceError as exc:
+                outcome.fail("", exc)
+            else:
+                outcome.complete += 1
+        return outcome
+
+    def _refresher(self) -> Refresher:
+        return Refresher(self._client, self._store, self._puller.now)
 
     def account(self) -> Outcome:
         """Keep the history of the account's plan: what is left, and until when."""

@@ -549,7 +549,7 @@ def test_white_space_is_no_change(mirror):
     ("damage", "told"),
     [
         (["drop table account"], "has lost the table account: restore a copy"),
-        (["alter table inbox drop column missing_since"], "the column inbox.missing_since"),
+        (["alter table inbox drop column extra"], "the column inbox.extra"),
         (
             [
                 "create table t as select * from account",

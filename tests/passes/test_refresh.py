@@ -1,0 +1,455 @@
+"""Statuses become true: what is asked when, and what becomes of messages, in simulated time."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from semysync.errors import Refused, Unreadable
+from semysync.mirror.pending import Pending
+from semysync.model import Box
+from semysync.passes import refresh
+from semysync.sandbox import Sandbox, Switches
+
+NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
+SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+PHONE = "+79201234567"
+
+
+class Clock:
+    def __init__(self):
+        self.now = NOW
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def sandbox(clock):
+    """A stand-in whose phones do nothing by themselves."""
+    with Sandbox(messages=0, devices=3, switches=Switches(phone_speed=0), clock=clock) as stand_in:
+        yield stand_in
+
+
+class World:
+    """A mirror that has loaded an empty account, in simulated time: all that comes now is news."""
+
+    def __init__(self, sandbox, store, sync, clock):
+        self.sandbox, self.account = sandbox, sandbox.account
+        self.store, self.sync, self.clock = store, sync, clock
+        self.devices = sorted(sandbox.account.devices)
+        sync.once()
+
+    def rows(self, query, *parameters):
+        return self.store._db.execute(query, parameters).fetchall()
+
+    def pulled(self, count=1, device_id=None):
+        """Let messages be sent by another client and pulled; return their ids."""
+        device_id = device_id or self.devices[0]
+        ids = [self.account.sent_elsewhere(PHONE, f"text {n}", device_id) for n in range(count)]
+        self.sync.box(Box.SENT)
+        self.sandbox.requests.clear()
+        return ids
+
+    def go_on(self, duration, every=5 * SECOND):
+        """Let time pass, with a refresh every so often where one is due."""
+        end = self.clock.now + duration
+        while self.clock.now < end:
+            self.clock.now += every
+            if self.sync.refresh_is_due():
+                assert self.sync.refresh().noted.error is None
+
+    def refresh_after(self, duration, **how):
+        """Let time pass, and then refresh once."""
+        self.clock.now += duration
+        return self.sync.refresh(**how)
+
+    def status(self, number):
+        return self.rows("select status from sent where id = ?", number)[0][0]
+
+    def told(self, number):
+        query = "select kind, data from events where message_id = ? order by seq"
+        return [(kind, data and json.loads(data)) for kind, data in self.rows(query, number)]
+
+    def missing(self):
+        return [row[0] for row in self.rows("select id from sent where missing_since is not null")]
+
+    def pending(self):
+        return [row[0] for row in self.rows("select message_id from pending order by 1")]
+
+    def lists(self):
+        return lists(self.sandbox)
+
+
+def lists(sandbox):
+    """The lists of ids that were asked for."""
+    return [
+        [int(number) for number in call.params["list_id"].split(",")]
+        for call in sandbox.requests
+        if call.method == "outbox_sms" and "list_id" in call.params
+    ]
+
+
+@pytest.fixture
+def world(sandbox, store, make_sync, clock):
+    return World(sandbox, store, make_sync(now=clock), clock)
+
+
+def test_a_question_that_was_put_off_beyond_all_reason_is_due(world):
+    """Our clock was far ahead, and has been put right."""
+    world.pulled()
+    world.refresh_after(20 * DAY)
+
+    world.clock.now -= 10 * DAY
+
+    assert world.sync.refresh_is_due()
+
+
+# Every path of a status.
+
+ON_PHONE = {"is_send_to_phone": 1, "send_to_phone": "2026-11-23 12:00:01.5"}
+SENT = ON_PHONE | {"is_send": 1, "send": "2026-11-23 14:00:02"}
+DELIVERED = SENT | {"is_delivered": 1, "delivered": "2026-11-23 14:00:05"}
+FAILED = SENT | {"is_error": 1, "error_date": "2026-11-23 14:00:05"}
+NEVER_SENT = ON_PHONE | {"is_error_send": 1, "error_date": "2026-11-23 14:00:05"}
+CANCELLED = {"is_cancel": 1, "cancel": "2026-11-23 12:00:03"}
+
+
+@pytest.mark.parametrize(
+    ("steps", "expected"),
+    [
+        ([ON_PHONE, SENT, DELIVERED], ["on_phone", "sent", "delivered"]),
+        ([DELIVERED], ["delivered"]),
+        ([ON_PHONE, NEVER_SENT], ["on_phone", "failed"]),
+        ([SENT, FAILED], ["sent", "failed"]),
+        ([CANCELLED], ["cancelled"]),
+        ([CANCELLED, CANCELLED | SENT, CANCELLED | DELIVERED], ["cancelled", "sent", "delivered"]),
+        ([FAILED, FAILED | DELIVERED], ["failed", "delivered"]),
+        ([FAILED | {"is_error_send": 1}], ["failed"]),
+    ],
+    ids=lambda steps: " ".join(steps) if isinstance(steps[0], str) else None,
+)
+def test_every_path_of_a_status_is_followed_with_its_times_and_told(world, steps, expected):
+    (number,) = world.pulled()
+    for flags in steps:
+        world.account.change("sent", number, **flags)
+        world.go_on(30 * MINUTE, MINUTE)
+
+    was = ["accepted", *expected]
+    assert world.told(number) == [
+        ("message.accepted", None),
+        *((f"message.{now}", {"was": then}) for then, now in zip(was, expected, strict=False)),
+    ]
+    named = steps[-1]
+    times = world.rows(
+        "select handed_at, sent_at, delivered_at, cancelled_at, failed_at from sent"
+    )[0]
+    names = ("send_to_phone", "send", "delivered", "cancel", "error_date")
+    assert [at is not None for at in times] == [name in named for name in names]
+
+
+@pytest.mark.parametrize("days", [0.01, 0.5, 2, 6.5])
+def test_a_delivery_that_comes_days_later_is_seen_and_a_final_one_is_left_alone(world, days):
+    (number,) = world.pulled()
+    world.account.change("sent", number, **SENT)
+    world.go_on(MINUTE)
+    world.go_on(days * DAY, 10 * MINUTE)
+    world.account.change("sent", number, **DELIVERED)
+
+    world.go_on(6 * HOUR, 10 * MINUTE)
+
+    assert world.status(number) == "delivered"
+    world.sandbox.requests.clear()
+    world.go_on(DAY, HOUR)
+    assert world.lists() == []
+
+
+def test_a_fresh_message_is_delivered_here_seconds_after_it_is_there(world):
+    (number,) = world.pulled()
+    world.go_on(20 * SECOND)
+    world.account.change("sent", number, **DELIVERED)
+
+    world.go_on(10 * SECOND)
+
+    assert world.status(number) == "delivered"
+
+
+def test_a_message_that_stays_sent_gets_a_last_look_and_then_costs_nothing(world):
+    (number,) = world.pulled()
+    world.account.change("sent", number, **SENT)
+    world.go_on(8 * DAY, HOUR / 2)
+
+    assert 50 < len(world.lists()) < 150
+    assert world.rows("select count(*) from pending") == [(0,)]
+
+
+def test_a_message_on_a_phone_is_stuck_and_not_failed(world):
+    (number,) = world.pulled()
+    world.account.change("sent", number, **ON_PHONE)
+
+    world.go_on(3 * DAY, HOUR)
+
+    assert world.status(number) == "on_phone"
+    ((reason, last_active),) = world.rows(
+        "select reason, device_last_active_at from stuck where id = ? and what = 'message'", number
+    )
+    assert reason
+    assert last_active
+
+
+def test_what_waits_at_a_phone_is_asked_for_when_the_phone_is_back(world):
+    (number,) = world.pulled()
+    device_id = min(world.account.devices)
+    world.account.change_device(device_id, power=0)
+    world.sync.devices()
+    world.go_on(2 * DAY, HOUR)
+    world.account.change("sent", number, **DELIVERED)
+    world.account.change_device(device_id, power=1)
+    world.clock.now += SECOND
+
+    world.sync.devices()
+    world.sync.refresh()
+
+    assert world.status(number) == "delivered"
+
+
+def test_history_is_asked_for_only_where_it_is_young(make_sync, sandbox, clock, rows):
+    old, young, done = (
+        sandbox.account.sent_elsewhere(PHONE, "text", at=clock.now - age, **flags)
+        for age, flags in ((40 * DAY, SENT), (DAY, SENT), (DAY, DELIVERED))
+    )
+    sync = make_sync(now=clock)
+
+    steps = sync.once()
+
+    assert "refresh" not in [outcome.noted.kind for outcome in steps]
+    assert rows("select message_id from pending") == [(young,)]
+    assert lists(sandbox) == []  # they were read just now
+    clock.now += DAY
+    sync.refresh()
+    assert lists(sandbox) == [[young]]
+    assert {old, done} < set(sandbox.account.ids("sent"))
+
+
+# However the service answers.
+
+
+@pytest.mark.parametrize(
+    "switches",
+    [
+        {},
+        {"list_id_device": "right", "list_device": "required"},
+        {"list_id_limit": 10, "list_id_over": "cut"},
+        {"list_id_limit": 7, "list_id_over": "error"},
+        {"cap": 5, "cap_keeps": "newest", "order": "mixed"},
+        {"list_device": "empty"},
+        {"filters": "or"},
+        {"flags": "text", "numbers": "text", "code": "absent", "empty": "missing"},
+    ],
+    ids=str,
+)
+def test_all_statuses_come_however_lists_of_ids_are_answered(world, switches):
+    ids = [i for device_id in sorted(world.account.devices) for i in world.pulled(60, device_id)]
+    world.sandbox.set(**switches)
+    for number in ids:
+        world.account.change("sent", number, **DELIVERED)
+
+    world.go_on(10 * MINUTE, MINUTE)
+
+    assert {world.status(number) for number in ids} == {"delivered"}
+    assert world.missing() == []
+    assert max(len(asked) for asked in world.lists()) <= 50
+
+
+def test_how_many_ids_a_list_may_hold_is_learnt_once(world):
+    world.pulled(50)
+    world.sandbox.set(list_id_limit=7, list_id_over="error")
+    world.clock.now += MINUTE
+    world.sync.refresh(requests=None)
+    world.sandbox.requests.clear()
+
+    world.clock.now += 10 * MINUTE
+    world.sync.refresh(requests=None)
+
+    assert {len(asked) for asked in world.lists()} == {6, 2}
+    assert world.store.setting(refresh.LIST_SIZE) == "6"
+
+
+def test_one_pass_makes_few_requests_and_the_next_goes_on(world):
+    for _ in range(8):
+        world.pulled(50)
+    world.clock.now += MINUTE
+    world.sync.refresh()
+    assert len(world.lists()) == 5
+
+    world.sync.refresh()
+
+    asked = [i for ids in world.lists() for i in ids]
+    assert len(asked) == len(set(asked)) == 400
+
+
+def test_a_sick_service_leaves_everything_due(world):
+    (number,) = world.pulled()
+    world.account.change("sent", number, **DELIVERED)
+    world.sandbox.set(fault="http_500", fault_methods="outbox_sms")
+    world.clock.now += MINUTE
+
+    outcome = world.sync.refresh()
+    world.sandbox.set(fault="none")
+
+    assert isinstance(outcome.failure, Unreadable)
+    assert world.sync.refresh_is_due()
+    world.sync.refresh()
+    assert world.status(number) == "delivered"
+
+
+def test_a_refusal_is_told_and_proves_nothing(world):
+    world.pulled(3)
+    world.sandbox.set(token_refused="yes")
+    for _ in range(12):
+        world.clock.now += HOUR
+        outcome = world.sync.refresh()
+        assert isinstance(outcome.failure, Refused)
+
+    world.sandbox.set(token_refused="no")
+    world.go_on(HOUR, MINUTE)
+
+    assert world.rows("select sum(absences), count(*) from pending") == [(0, 3)]
+
+
+def test_a_device_that_refuses_does_not_stop_the_others(world):
+    first, second, _ = sorted(world.account.devices)
+    (lost,), (number,) = world.pulled(device_id=first), world.pulled(device_id=second)
+    world.account.change("sent", number, **DELIVERED)
+    del world.account.devices[first]
+    world.clock.now += MINUTE
+
+    world.sync.refresh()
+
+    assert world.status(number) == "delivered"
+    assert world.status(lost) == "accepted"
+
+
+# What vanishes, and what only seems to.
+
+
+@pytest.mark.parametrize(
+    "switches",
+    [{}, {"list_id_device": "right", "list_device": "required"}, {"start_id": "exclusive"}],
+    ids=str,
+)
+def test_a_vanished_message_is_marked_after_hours_and_never_deleted(world, switches):
+    number, *others = world.pulled(3)
+    world.sandbox.set(**switches)
+    world.account.remove("sent", [number])
+
+    world.go_on(5 * HOUR, 5 * MINUTE)
+    assert world.missing() == []
+    world.go_on(5 * HOUR, 5 * MINUTE)
+
+    assert world.rows("select id, status from sent where missing_since is not null") == [
+        (number, "accepted")
+    ]
+    assert world.told(number)[-1] == ("message.missing", None)
+    assert world.rows("select message_id from pending order by 1") == [(i,) for i in others]
+
+
+def test_a_message_that_comes_back_is_no_longer_missing(world):
+    (number,) = world.pulled()
+    Pending(world.store).miss([number], NOW)
+
+    world.sync.box(Box.SENT)
+
+    assert world.rows("select missing_since from sent") == [(None,)]
+    assert [kind for kind, _ in world.told(number)][-2:] == ["message.missing", "message.returned"]
+    assert world.rows("select message_id from pending") == [(number,)]
+
+
+def test_a_message_moved_to_another_device_is_found_there(world):
+    world.sandbox.set(list_id_device="right", list_device="required")
+    (number,) = world.pulled()
+    other = max(world.account.devices)
+    world.account.change("sent", number, id_device=other, **DELIVERED)
+
+    world.go_on(10 * HOUR, 5 * MINUTE)
+
+    assert world.rows("select device_id, status, missing_since from sent") == [
+        (other, "delivered", None)
+    ]
+
+
+def test_a_list_that_is_ignored_makes_nothing_missing(world):
+    """Where only ranges are honoured, a message is found by its window."""
+    (number,) = world.pulled()
+    world.sandbox.set(cap=1, cap_keeps="newest", filters="or")
+    world.pulled(3)
+
+    world.go_on(10 * HOUR, 5 * MINUTE)
+
+    assert world.missing() == []
+    assert (number,) in world.rows("select id from sent")
+
+
+def test_thousands_that_vanish_at_once_are_looked_into_a_few_at_a_time(world):
+    ids = world.pulled(40)
+    world.account.remove("sent", ids)
+    for _ in range(100):
+        world.clock.now += 10 * MINUTE
+        world.sandbox.requests.clear()
+        world.sync.refresh()
+        assert len(world.sandbox.requests) <= 25
+
+    assert world.rows("select count(*) from sent where missing_since is not null") == [(40,)]
+
+
+def test_what_was_purged_is_not_asked_for(world):
+    (number,) = world.pulled()
+    with world.store.transaction() as conn:
+        conn.execute("update sent set purged_at = '2026-11-23T09:00:00.000000Z'")
+    world.account.remove("sent", [number])
+    world.clock.now += MINUTE
+
+    world.sync.refresh()
+
+    assert world.lists() == []
+    assert world.rows("select * from pending") == []
+
+
+# Drafts.
+
+
+def test_a_draft_follows_its_message_before_any_look_has_shown_that(world):
+    number = world.account.sent_elsewhere(PHONE, "Hello", **DELIVERED)
+    now = "updated_at = strftime('%Y-%m-%dT%H:%M:%f000Z', 'now')"
+    with world.store.transaction() as conn:
+        conn.execute("insert into outbox (phone, text) values (?, 'Hello')", (PHONE,))
+        conn.execute(f"update outbox set contact = phone, {now}")
+        conn.execute(f"update outbox set status = 'sending', attempts = 1, {now}")
+        conn.execute(f"update outbox set status = 'accepted', sent_id = {number}, {now}")
+    world.clock.now = datetime.now(UTC)
+
+    assert world.sync.refresh_is_due()
+    world.sync.refresh()
+
+    assert world.rows("select status, sent_id from outbox") == [("delivered", number)]
+    assert world.told(number)[-1] == ("message.delivered", None)
+
+
+def test_a_row_without_change_writes_nothing_but_when_it_was_asked_for(world):
+    (number,) = world.pulled()
+    world.clock.now += MINUTE
+    before = world.rows("select changed_at, mirrored_at from sent")
+
+    outcome = world.sync.refresh()
+
+    assert (outcome.noted.added, outcome.noted.changed) == (0, 0)
+    assert world.rows("select changed_at, mirrored_at from sent") == before
+    assert world.rows("select message_id, asked_at from pending") == [
+        (number, "2026-11-23T09:01:00.000000Z")
+    ]
