@@ -16,8 +16,9 @@ from semysync.cli.common import complain, examples
 from semysync.cli.demo import demo
 from semysync.cli.drafts import cancel, hold, outbox, release, retry
 from semysync.cli.hooks import hooks
+from semysync.cli.messages import conversations, messages, search
 from semysync.cli.pulling import run, sync
-from semysync.cli.reading import devices, messages, status
+from semysync.cli.reading import devices, status
 from semysync.cli.sandbox import sandbox
 from semysync.cli.sending import send
 from semysync.cli.web import web
@@ -67,6 +68,8 @@ for command in (
     release,
     retry,
     messages,
+    conversations,
+    search,
     devices,
     status,
     backup,

@@ -3,10 +3,12 @@
 import json
 import os
 import re
+import shutil
 import sys
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
+from typing import Literal, NamedTuple
 
 import click
 
@@ -23,6 +25,9 @@ database_option = click.option(
     help="The mirror; else $SEMYSYNC_DATABASE, or as the configuration says.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+_UNSAFE = re.compile(r"[\x7f-\x9f\u2028-\u202e\u2066-\u2069]")  # would command a terminal
 
 
 def examples(*lines: str) -> str:
@@ -61,7 +66,12 @@ def complain(sentence: str) -> None:
 def print_json(value: object) -> None:
     """Print a value as JSON, readable, in any language, with nothing that commands a terminal."""
     text = json.dumps(value, ensure_ascii=False, indent=2)
-    click.echo(re.sub(r"[\x7f-\x9f\u202a-\u202e\u2066-\u2069]", _escaped, text))
+    click.echo(_UNSAFE.sub(_escaped, text))
+
+
+def print_json_line(value: object) -> None:
+    """Print a value as JSON in one line."""
+    click.echo(_UNSAFE.sub(_escaped, json.dumps(value, ensure_ascii=False)))
 
 
 def _escaped(match: re.Match[str]) -> str:
@@ -85,38 +95,82 @@ def _commands(character: str) -> bool:
     return unicodedata.category(character) in {"Cc", "Cs"}
 
 
-def print_table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """
-    Print facts in columns, the last of them folded where the terminal ends.
+class Piece(NamedTuple):
+    """A part of a cell, with how it looks on a terminal."""
 
-    Where there is no terminal, each row is one line, as long as it is.
+    text: str
+    style: str = ""
+
+
+Cell = str | int | Sequence[Piece] | None
+
+
+def print_table(
+    headings: Sequence[str],
+    rows: Iterable[Sequence[Cell]],
+    *,
+    right: Collection[int] = (),
+    latest_last: bool = False,
+) -> None:
     """
-    shown = [["" if cell is None else one_line(str(cell)) for cell in row] for row in rows]
+    Print facts in columns, the last of them folded where the terminal ends, `right` ones aligned so.
+
+    Where there is no terminal, each row is one line, as long as it is. On one, what does not fit
+    its height goes to the pager, which begins at the end where the latest comes last.
+    """
+    shown = [[_pieces(cell) for cell in row] for row in rows]
     if sys.stdout.isatty():
-        _print_for_terminal(headings, shown)
+        page(_for_terminal(headings, shown, right), at_end=latest_last)
     else:
-        _print_for_pipe([list(headings), *shown])
+        plain = [["".join(piece.text for piece in cell) for cell in row] for row in shown]
+        _print_for_pipe([list(headings), *plain], right)
 
 
-def _print_for_terminal(headings: Sequence[str], rows: list[list[str]]) -> None:
+def _pieces(cell: Cell) -> list[Piece]:
+    if cell is None:
+        return []
+    if isinstance(cell, str | int):
+        return [Piece(one_line(str(cell)))]
+    return [Piece(one_line(piece.text), piece.style) for piece in cell]
+
+
+def _for_terminal(
+    headings: Sequence[str], rows: list[list[list[Piece]]], right: Collection[int]
+) -> str:
     from rich import box
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
-    for heading in headings[:-1]:
-        table.add_column(heading, no_wrap=True, overflow="ellipsis")
+    for place, heading in enumerate(headings[:-1]):
+        justify: Literal["left", "right"] = "right" if place in right else "left"
+        table.add_column(heading, no_wrap=True, overflow="ellipsis", justify=justify)
     table.add_column(headings[-1], overflow="fold", min_width=20)
     for row in rows:
-        table.add_row(*map(Text, row))
-    Console(highlight=False).print(table)
+        table.add_row(*(Text.assemble(*cell) for cell in row))
+    console = Console(highlight=False)
+    with console.capture() as captured:
+        console.print(table)
+    return captured.get()
 
 
-def _print_for_pipe(rows: list[list[str]]) -> None:
+def page(text: str, *, at_end: bool = False) -> None:
+    """Print a text; where it is longer than the terminal is high, through the pager."""
+    if text.count("\n") < shutil.get_terminal_size().lines or not sys.stdin.isatty():
+        click.echo(text, nl=False, color=True)
+        return
+    os.environ.setdefault("LESS", "-FRX +G" if at_end else "-FRX")
+    click.echo_via_pager(text, color=True)
+
+
+def _print_for_pipe(rows: list[list[str]], right: Collection[int]) -> None:
     from rich.cells import cell_len, set_cell_size
 
     widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
-        cells = (set_cell_size(cell, width) for cell, width in zip(row, widths, strict=True))
+        cells = (
+            " " * (width - cell_len(cell)) + cell if place in right else set_cell_size(cell, width)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
         click.echo("   ".join(cells).rstrip())

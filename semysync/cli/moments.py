@@ -13,6 +13,10 @@ _DATE_AND_TIME = re.compile(
     r"\s*([Zz]|[+-][0-9]{2}:[0-9]{2})?"
 )
 
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_AGO = re.compile(r"([0-9]{1,4})\s*([mhdw])")
+_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
 
 def moment(text: str, *, after: datetime) -> datetime:
     """
@@ -48,6 +52,34 @@ def _next(time: str, after: datetime) -> datetime:
     local = after.astimezone().replace(tzinfo=None)
     today = datetime.fromisoformat(f"{local:%Y-%m-%d}T{time}")
     return today if today >= local else today + timedelta(days=1)
+
+
+def past(text: str, *, before: datetime) -> datetime:
+    """
+    Return what a person means by the beginning or the end of a time that is over, in UTC.
+
+    A date is its midnight by the local clock, `09:00` the last one up to `before`, `7d`, `12h` and
+    `30m` are so long before it, `today` and `yesterday` their midnights. Raises `ValueError` with a
+    sentence for what is none of these.
+    """
+    bare = text.strip().lower()
+    local = before.astimezone()
+    try:
+        if match := _AGO.fullmatch(bare):
+            return before.astimezone(UTC) - timedelta(**{_UNITS[match[2]]: int(match[1])})
+        if bare in {"today", "yesterday"}:
+            bare = f"{local.date() - timedelta(days=bare == 'yesterday')}"
+        if _DATE.fullmatch(bare):
+            return moment(f"{bare} 00:00", after=before)
+        found = moment(text, after=before)
+        if _TIME.fullmatch(bare) and found > before:
+            yesterday = (found.astimezone() - timedelta(days=1)).replace(tzinfo=None)
+            return yesterday.astimezone().astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise ValueError(
+            f"{text!r} is no time such as 2026-11-24, '2026-11-24 09:00', yesterday, 09:00 or 7d"
+        ) from None
+    return found
 
 
 def local_zone(at: datetime) -> str:

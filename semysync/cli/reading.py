@@ -1,4 +1,4 @@
-"""`messages`, `devices` and `status`: what is in the mirror, without asking the service."""
+"""`devices` and `status`: what is in the mirror, without asking the service."""
 
 import sys
 from collections.abc import Iterator
@@ -19,20 +19,9 @@ from semysync.cli.common import (
     print_table,
     reader_path,
 )
-from semysync.contact import contact_of
 from semysync.mirror.file import explained, open_reader
 
 MOST = 2**62  # what SQLite takes for a limit
-
-MESSAGES = """
-select at, direction, contact, text, status, device, channel, phone, id
-  from messages
- where (:contact is null or contact = :contact)
-   and (:device is null or device = :device)
-   and (:direction is null or direction = :direction)
- order by at desc, id desc
- limit :limit
-"""
 
 DEVICES = """
 select id, name, label, channel, battery, service_on, use_for_sending, archived, last_active_at,
@@ -58,62 +47,6 @@ select error
  where error is not null and id in (select max(id) from passes group by kind)
  order by id
 """
-
-
-@click.command(
-    epilog=examples(
-        "semysync messages -n 50 --contact +79201234567",
-        "semysync messages --json --direction in | jq -r '.[].text'",
-    )
-)
-@config_option
-@database_option
-@json_option
-@click.option("-n", "--limit", type=click.IntRange(min=1), default=20, show_default=True)
-@click.option("--contact", help="Only messages from and to this number or name.")
-@click.option("--device", type=int, help="Only messages of this device's id.")
-@click.option("--direction", type=click.Choice(["in", "out"]), help="Received, or sent.")
-def messages(
-    config: Path | None,
-    database: Path | None,
-    as_json: bool,
-    limit: int,
-    contact: str | None,
-    device: int | None,
-    direction: str | None,
-) -> None:
-    """
-    Show the newest messages, both directions, the latest last.
-
-    Times are as the service and the phones print them, each by its own clock.
-    """
-    wanted = {
-        "limit": min(limit, MOST),
-        "contact": contact_of(contact),
-        "device": device,
-        "direction": direction,
-    }
-    with reading(config, database) as conn:
-        rows = conn.execute(MESSAGES, wanted).fetchall()[::-1]
-    if as_json:
-        print_json([dict(row) for row in rows])
-        return
-    if not rows:
-        click.echo("No messages.")
-        return
-    print_table(
-        ["time", "", "contact", "status", "text"],
-        [
-            (
-                short_time(row["at"]),
-                "<" if row["direction"] == "in" else ">",
-                row["contact"],
-                "" if row["direction"] == "in" else row["status"],
-                row["text"],
-            )
-            for row in rows
-        ],
-    )
 
 
 @click.command(epilog=examples("semysync devices", "semysync devices --json"))

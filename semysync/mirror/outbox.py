@@ -19,13 +19,21 @@ from semysync.mirror import attempts, queued
 from semysync.mirror.attempts import Result
 from semysync.mirror.file import connect, explained, writing
 from semysync.mirror.queued import Draft, Due
-from semysync.mirror.times import from_utc_text, utc_text
+from semysync.mirror.times import utc_text
 from semysync.model import Phone
 
 CLAIMS = "claims"  #: the key in `settings` of how often drafts were claimed
 
+SENT_SINCE = """
+with taken as materialized (select id from outbox where accepted_at > :since)
+select (select count(*) from taken)
+       + (select count(*) from attempts
+           where began_at > :since and outcome is not 'refused'
+             and draft_id not in (select id from taken))
+"""
+
 NEXT_TIME = """
-select min(at) from (
+select (julianday(min(at)) - julianday(:now)) * 86400 from (
     select send_at as at from outbox where status = 'queued' and send_at > :now
     union all
     select next_attempt_at from outbox
@@ -158,17 +166,16 @@ class Outbox(AbstractContextManager["Outbox"]):
         with self.reading() as conn:
             return queued.any_unseen(conn) or queued.any_due(conn, due)
 
-    def next_time(self, now: datetime) -> datetime | None:
-        """Return when the next draft comes due that is not due yet."""
+    def next_time_s(self, now: datetime) -> float | None:
+        """Return in how many seconds the next draft comes due that is not due yet."""
         with self.reading() as conn:
-            found = conn.execute(NEXT_TIME, {"now": utc_text(now)}).fetchone()[0]
-        return from_utc_text(found) if found else None
+            seconds: float | None = conn.execute(NEXT_TIME, {"now": utc_text(now)}).fetchone()[0]
+        return seconds
 
-    def accepted_since(self, moment: datetime) -> int:
-        """Count the drafts that the service took since then."""
-        query = "select count(*) from outbox where accepted_at > ?"
+    def sent_since(self, moment: datetime) -> int:
+        """Count the drafts that the service took since then, or may have taken."""
         with self.reading() as conn:
-            return int(conn.execute(query, (utc_text(moment),)).fetchone()[0])
+            return int(conn.execute(SENT_SINCE, {"since": utc_text(moment)}).fetchone()[0])
 
     def is_expired(self, draft_id: int, now: datetime, lifetime_s: int) -> bool:
         """Tell whether the time of a draft has passed."""

@@ -91,11 +91,20 @@ create table events (
 ) strict
 """
 
-# What holds for a new draft and for an edited one alike.
+# What a text of nothing else shows as nothing: blanks of all kinds, and what has no width.
+_BLANKS = (
+    "char(9, 10, 11, 12, 13, 28, 29, 30, 31, 32, 133, 160, 173, 5760, 6158, 8192, 8193, 8194, 8195, "
+    "8196, 8197, 8198, 8199, 8200, 8201, 8202, 8203, 8204, 8205, 8206, 8207, 8232, 8233, 8239, "
+    "8287, 8288, 10240, 12288, 12644, 65024, 65025, 65038, 65039, 65279)"
+)
+
+# What holds for a new draft and for an edited one alike. A time of the year 1999 is a mistake, and
+# 24:00 is a time that nothing but SQLite takes.
 _CHECKS = """\
     select raise(abort, 'outbox.kind is not text or ussd')
      where new.kind is null or new.kind not in ('text', 'ussd');
     select raise(abort, 'outbox.phone is empty') where trim(coalesce(new.phone, '')) = '';
+    select raise(abort, 'outbox.phone holds a NUL character') where instr(new.phone, char(0)) > 0;
     select raise(abort, 'outbox.phone is not a number such as +79201234567')
      where new.kind = 'text'
        and (new.phone glob '*[^-0-9+() ]*' or ltrim(new.phone) glob '?*+*'
@@ -110,7 +119,8 @@ _CHECKS = """\
     select raise(abort, 'outbox.text is empty')
      where new.text is null
         or (new.kind = 'text'
-            and trim(new.text, ' ' || char(9) || char(10) || char(11) || char(12) || char(13)) = '');
+            and trim(new.text, -- blanks
+                    ) = '');
     select raise(abort, 'outbox.text is longer than 1000 characters') where length(new.text) > 1000;
     select raise(abort, 'outbox.text holds what the service would take for a command: [ussd], [ping], [name], [surname] or an <img')
      where new.kind = 'text'
@@ -121,24 +131,24 @@ _CHECKS = """\
      where new.device <> 'active' and new.device <> ''
        and (new.device glob '*[^0-9, ]*' or trim(new.device) glob ',*' or trim(new.device) glob '*,'
             or replace(new.device, ' ', '') glob '*,,*' or trim(new.device) = ''
-            or length(new.device) > 200);
+            or length(new.device) > 200 or instr(new.device, char(0)) > 0);
     select raise(abort, 'outbox.priority is not a whole number from 0 to 1000000')
      where new.priority is null or new.priority not between 0 and 1000000;
     select raise(abort, 'outbox.client_key is longer than 200 characters, or holds a NUL')
      where length(new.client_key) > 200 or instr(new.client_key, char(0)) > 0;
     select raise(abort, 'outbox.send_at is not a date with a time such as 2026-11-24T09:00Z or 2026-11-24 12:00+03:00')
      where new.send_at <> ''
-       and (new.send_at not glob '[0-9][0-9][0-9][0-9]-[01][0-9]-[0-3][0-9][T ][0-2][0-9]:[0-5][0-9]*'
-            or julianday(new.send_at) is null
+       and (new.send_at not glob '2[0-9][0-9][0-9]-[01][0-9]-[0-3][0-9][T ][0-2][0-9]:[0-5][0-9]*'
+            or julianday(new.send_at) is null or substr(new.send_at, 12, 2) = '24'
             or date(substr(new.send_at, 1, 10), '+0 days') is not substr(new.send_at, 1, 10));
     select raise(abort, 'outbox.expires_at is not a date with a time such as 2026-11-24T09:00Z or 2026-11-24 12:00+03:00')
      where new.expires_at <> ''
-       and (new.expires_at not glob '[0-9][0-9][0-9][0-9]-[01][0-9]-[0-3][0-9][T ][0-2][0-9]:[0-5][0-9]*'
-            or julianday(new.expires_at) is null
+       and (new.expires_at not glob '2[0-9][0-9][0-9]-[01][0-9]-[0-3][0-9][T ][0-2][0-9]:[0-5][0-9]*'
+            or julianday(new.expires_at) is null or substr(new.expires_at, 12, 2) = '24'
             or date(substr(new.expires_at, 1, 10), '+0 days') is not substr(new.expires_at, 1, 10));
     select raise(abort, 'outbox.expires_at is before send_at')
      where julianday(new.expires_at) < julianday(new.send_at);
-"""
+""".replace("-- blanks\n                    ", _BLANKS)
 
 NEW_DRAFT = """
 create trigger outbox_new before insert on outbox begin
@@ -200,6 +210,13 @@ begin
     -- the checks
 end
 """.replace("    -- the checks\n", _CHECKS)
+
+# `update outbox set rowid = 7` is no update of `id` to the trigger above.
+KEPT_ID = """
+create trigger outbox_keeps_id before update on outbox when old.id is not new.id begin
+    select raise(abort, 'outbox: the id of a draft stays as it is; insert a new draft');
+end
+"""
 
 REREAD_DRAFT = """
 create trigger outbox_reread
@@ -344,4 +361,14 @@ DRAFTS = (
     "create index outbox_by_status on outbox (status, contact)",
     "create index outbox_unseen on outbox (id) where contact is null and status in ('queued', 'held')",
     "create index attempts_by_tail on attempts (tail)",
+)
+
+# What came later, where mirrors have the rest already.
+MENDED = (
+    "drop trigger if exists outbox_new",
+    "drop trigger if exists outbox_edit",
+    NEW_DRAFT,
+    EDITED_DRAFT,
+    KEPT_ID,
+    "create index outbox_by_acceptance on outbox (accepted_at) where accepted_at is not null",
 )

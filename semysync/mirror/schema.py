@@ -361,3 +361,10 @@ def m008_pending(db: Database) -> None:
     """What is still asked for, and what has vanished."""
     for statement in (*pending.TABLES, pending.SO_FAR, *missing.INDEXES):
         db.execute(statement)
+
+
+@MIGRATIONS()
+def m009_stricter_drafts(db: Database) -> None:
+    """Refuse ids moved by another name, NULs in numbers, texts that show nothing, and 24:00."""
+    for statement in rules.MENDED:
+        db.execute(statement)

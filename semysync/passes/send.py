@@ -131,9 +131,8 @@ class Sender:
     def next_time_s(self) -> float:
         """Return in how many seconds there may be something to do, if nobody writes till then."""
         wait = float(SWEEP_S)
-        at = self._outbox.next_time(self._now())
-        if at:
-            wait = min(wait, (at - self._now()).total_seconds())
+        if (due_s := self._outbox.next_time_s(self._now())) is not None:
+            wait = min(wait, due_s)
         if self._refusals.why and not self._refusals.may_try(self._clock()):
             wait = min(wait, self._refusals.until_s - self._clock())
         return max(wait, 0.0)
@@ -198,7 +197,7 @@ class Sender:
         now = self._now()
         batch = 1 if self._refusals.why else self._config.batch
         if self._config.per_minute:
-            lately = self._outbox.accepted_since(now - timedelta(minutes=1))
+            lately = self._outbox.sent_since(now - timedelta(minutes=1))
             batch = min(batch, self._config.per_minute - lately)
         return Due(
             now=now,

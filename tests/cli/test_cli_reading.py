@@ -27,7 +27,7 @@ def on_terminal(program, *args, columns=80, **env):
     ours, theirs = pty.openpty()
     with subprocess.Popen(
         program._command(args, None),
-        env=program.env | env | {"COLUMNS": str(columns)},
+        env=program.env | {"LINES": "1000", "COLUMNS": str(columns)} | env,
         cwd=program.home,
         stdin=theirs,
         stdout=theirs,
@@ -60,7 +60,7 @@ def test_messages_shows_the_newest_with_the_latest_last(synced, sandbox):
     lines = synced.run("messages", "-n", "3").stdout.splitlines()
 
     assert len(lines) == 1 + 3
-    assert lines[0].split() == ["time", "contact", "status", "text"]
+    assert lines[0].split() == ["when", "(UTC)", "contact", "status", "text"]
     assert lines[-1].split()[2:] == ["<", "+79201234567", "The", "very", "latest"]
     assert all(line == line.rstrip() for line in lines)
 
@@ -134,7 +134,7 @@ def test_a_reader_that_has_seen_enough_is_no_error(synced):
     )
 
     assert ended.stderr == b""
-    assert ended.stdout.startswith(b"[\ntime")
+    assert ended.stdout.startswith(b"[\nwhen")
 
 
 def test_a_terminal_without_the_letters_gets_escapes(synced):

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from semysync.cli.moments import local_text, local_zone, moment
+from semysync.cli.moments import local_text, local_zone, moment, past
 
 NOON = datetime(2026, 11, 23, 11, 0, tzinfo=UTC)  # 12:00 in Berlin
 
@@ -65,3 +65,29 @@ def test_a_moment_is_shown_with_its_zone(monkeypatch):
     monkeypatch.setenv("TZ", "America/Sao_Paulo")
     time.tzset()
     assert local_zone(NOON) == "UTC-03:00"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2026-11-20", "2026-11-19T23:00:00"),
+        ("today", "2026-11-22T23:00:00"),
+        ("Yesterday", "2026-11-21T23:00:00"),
+        ("11:59", "2026-11-23T10:59:00"),
+        ("13:00", "2026-11-22T12:00:00"),
+        ("30m", "2026-11-23T10:30:00"),
+        ("12 h", "2026-11-22T23:00:00"),
+        ("7d", "2026-11-16T11:00:00"),
+        ("2w", "2026-11-09T11:00:00"),
+        ("2026-11-20 09:00", "2026-11-20T08:00:00"),
+        ("2030-11-20T09:00Z", "2030-11-20T09:00:00"),
+    ],
+)
+def test_a_time_that_is_over_is_understood(text, expected):
+    assert past(text, before=NOON) == datetime.fromisoformat(expected).replace(tzinfo=UTC)
+
+
+@pytest.mark.parametrize("text", ["", "soon", "7", "7y", "99999w", "2026-02-30", "24:00"])
+def test_a_time_that_is_none_says_what_one_looks_like(text):
+    with pytest.raises(ValueError, match=r"is no time such as 2026-11-24, .*, yesterday, 09:00"):
+        past(text, before=NOON)

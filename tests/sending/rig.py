@@ -7,16 +7,14 @@ the rig, so that the triggers, in whatever program, live in the same time as the
 """
 
 import json
-import shutil
 import sqlite3
 from collections import Counter
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from pathlib import Path
-from tempfile import mkdtemp
 
 import httpx
+from blank import blank_mirror
 
 from semysync.config import Send
 from semysync.mirror.claims import Claims
@@ -72,19 +70,6 @@ def _strftime(*what):
 @cache
 def _calculator():
     return sqlite3.connect(":memory:", check_same_thread=False)
-
-
-@cache
-def blank_mirror():
-    """A migrated mirror to copy: migrating takes longer than most tests."""
-    folder = Path(mkdtemp(prefix="semysync-blank-"))
-    Store.migrate(folder / "semysync.db").close()
-    with sqlite3.connect(folder / "semysync.db") as conn:
-        conn.execute("pragma wal_checkpoint(truncate)")
-    conn.close()
-    blank = (folder / "semysync.db").read_bytes()
-    shutil.rmtree(folder)
-    return blank
 
 
 class Faulty(httpx.HTTPTransport):
@@ -148,7 +133,7 @@ class Rig:
                 Client(
                     self.sandbox.token,
                     base_url=self.sandbox.base_url,
-                    timeout_s=0.2,
+                    timeout_s=10,
                     transport=Faulty(self),
                 )
             )

@@ -1,0 +1,207 @@
+"""`messages`, `search` and `conversations` through the real process."""
+
+import json
+import signal
+import sqlite3
+from contextlib import closing
+
+import pytest
+from processes import end
+from test_cli_reading import change, on_terminal
+
+
+@pytest.fixture
+def talk(program):
+    """A mirror with a few messages of known times, and one of an unknown zone."""
+    from semysync.mirror.store import Store
+
+    Store.migrate(program.mirror).close()
+    rows_in = [
+        (1, "+79201234567", "Привет, заказ готов?", "2026-11-20T08:00:00.000000Z", 180),
+        (2, "+447700900123", "Is my order ready? 😀", "2026-11-21T08:00:00.000000Z", 0),
+        (3, "Beeline", "Balance: order more", "2026-11-22T08:00:00.000000Z", None),
+    ]
+    rows_out = [
+        (10, "+79201234567", "Да, заказ 4711 готов", "2026-11-20T09:00:00.000000Z", 1, 0),
+        (11, "+447700900123", "Your order is ready", "2026-11-21T09:00:00.000000Z", 0, 1),
+    ]
+    with closing(sqlite3.connect(program.mirror)) as conn, conn:
+        for number, contact, text, at, offset in rows_in:
+            conn.execute(
+                "insert into inbox (id, device_id, phone, contact, text, channel, received_at,"
+                " utc_offset, mirrored_at) values (?, 351, ?, ?, ?, 'sms', ?, ?, ?)",
+                (number, contact, contact, text, at, offset, at),
+            )
+            conn.execute("insert into inbox_fts (rowid, text) values (?, ?)", (number, text))
+        for number, contact, text, at, delivered, failed in rows_out:
+            conn.execute(
+                "insert into sent (id, device_id, phone, contact, text, channel, created_at,"
+                " utc_offset, is_delivered, is_error, mirrored_at)"
+                " values (?, 352, ?, ?, ?, 'whatsapp', ?, 0, ?, ?, ?)",
+                (number, contact, contact, text, at, delivered, failed, at),
+            )
+            conn.execute("insert into sent_fts (rowid, text) values (?, ?)", (number, text))
+        conn.executemany(
+            "insert into contacts (contact, name, last_at, last_direction, last_id, received, sent)"
+            " values (?, ?, ?, ?, ?, ?, ?)",
+            [
+                ("+79201234567", "Anna", "2026-11-20T09:00:00.000000Z", "out", 10, 1, 1),
+                ("+447700900123", None, "2026-11-21T09:00:00.000000Z", "out", 11, 1, 1),
+                ("Beeline", None, "2026-11-22T08:00:00.000000Z", "in", 3, 1, 0),
+            ],
+        )
+    return program
+
+
+def ids(program, *command):
+    return [row["id"] for row in json.loads(program.run(*command, "--json").stdout)]
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (("--contact", "+7 920 123-45-67"), [1, 10]),
+        (("--device", "351"), [1, 2, 3]),
+        (("--direction", "out"), [10, 11]),
+        (("--channel", "whatsapp"), [10, 11]),
+        (("--status", "failed"), [11]),
+        (("--status", "received"), [1, 2, 3]),
+        (("--since", "2026-11-21"), [2, 11, 3]),
+        (("--until", "2026-11-20T08:30Z"), [1]),
+        (("--since", "2026-11-20T08:30Z", "--until", "2026-11-21"), [10]),
+        (("--text", "ORDER"), [2, 11, 3]),
+        (("--text", "ЗАКАЗ", "--direction", "in"), [1]),
+        (("--text", "😀"), [2]),
+        (("--contact", "nobody"), []),
+    ],
+)
+def test_messages_can_be_narrowed_in_every_way(talk, options, expected):
+    assert ids(talk, "messages", *options) == expected
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        (["order"], {2, 3, 11}),
+        (["order", "ready"], {2, 11}),
+        (["ЗАКАЗ"], {1, 10}),
+        (["зак*"], {1, 10}),
+        (["ord*"], {2, 3, 11}),
+        (['"order is"'], {11}),
+        (["order", "-ready"], {3}),
+        (["-hello", "-number", "order", "more"], {3}),
+        (["😀"], {2}),
+        (["order", "😀"], {2}),
+        (["order", "--direction", "out"], {11}),
+        (["order", "--contact", "Beeline"], {3}),
+        (["order", "--since", "2026-11-22"], {3}),
+    ],
+)
+def test_a_search_finds_words_phrases_beginnings_and_emoji(talk, typed, expected):
+    assert set(ids(talk, "search", *typed)) == expected
+
+
+def test_the_better_hit_comes_first_unless_the_newest_is_wanted(talk):
+    change(talk, "update inbox set text = 'order order' where id = 2")
+
+    assert ids(talk, "search", "order")[0] == 2
+    assert ids(talk, "search", "order", "--newest") == [3, 11, 2]
+
+
+def test_a_search_without_a_hit_ends_with_1(talk):
+    ended = talk.run("search", "xyzzy")
+
+    assert (ended.returncode, ended.stdout) == (1, "Nothing found.\n")
+
+
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        (("search", ""), "name what to look for"),
+        (("search", "-order"), "beside what is excluded"),
+        (("messages", "--since", "soon"), "--since: 'soon' is no time such as 2026-11-24"),
+        (("messages", "--until", "2026-02-30"), "--until: '2026-02-30' is no time"),
+    ],
+)
+def test_what_makes_no_sense_is_told_in_a_sentence(talk, command, says):
+    ended = talk.run(*command)
+
+    assert ended.returncode == 2
+    assert says in ended.stderr
+
+
+def test_what_was_found_is_highlighted_on_a_terminal_only(talk):
+    shown = on_terminal(talk, "search", "order", "--contact", "Beeline", TERM="xterm-256color")
+
+    assert "\x1b[1;7morder\x1b[0m more" in shown
+    assert "\x1b" not in talk.run("search", "order").stdout
+    assert "\x1b[1;7m" not in on_terminal(talk, "search", "order", NO_COLOR="1", TERM="dumb")
+
+
+def test_times_are_local_and_one_of_an_unknown_zone_is_marked(talk):
+    lines = talk.run("messages", TZ="Europe/Moscow").stdout.splitlines()
+
+    assert lines[0].startswith("when (MSK)")
+    assert lines[1].startswith("2026-11-20 11:00")
+    assert lines[-1].startswith("~2026-11-22 08:00")
+    assert "Anna" in lines[1]
+
+
+def test_conversations_come_by_their_last_message(talk):
+    change(talk, "update contacts set read_until = '2026-11-23T' where contact <> '+79201234567'")
+
+    lines = talk.run("conversations", TZ="Europe/Moscow").stdout.splitlines()
+
+    assert [line.split()[2] for line in lines[1:]] == ["Beeline", "+447700900123", "Anna"]
+    assert lines[2].startswith("2026-11-21 12:00")
+    everyone = json.loads(talk.run("conversations", "--json").stdout)
+    assert [(row["contact"], row["unread"]) for row in everyone] == [
+        ("Beeline", 0),
+        ("+447700900123", 0),
+        ("+79201234567", 1),
+    ]
+    assert len(json.loads(talk.run("conversations", "--unread", "--json").stdout)) == 1
+    assert [
+        row["contact"] for row in json.loads(talk.run("conversations", "--unanswered", "--json").stdout)
+    ] == ["Beeline"]  # fmt: skip
+
+
+def test_long_output_goes_to_the_pager_which_starts_with_the_latest(synced):
+    shown = on_terminal(synced, "messages", "-n", "200", PAGER="sed s/^/paged:/", LINES="10")
+
+    assert shown.count("paged:") >= 200
+
+
+def test_what_fits_the_terminal_is_not_paged(synced):
+    assert "paged:" not in on_terminal(
+        synced, "messages", "-n", "3", PAGER="sed s/^/paged:/", LINES="50"
+    )
+
+
+@pytest.mark.parametrize("form", [(), ("--json",)])
+def test_follow_shows_new_messages_as_they_come(synced, sandbox, form):
+    with synced.running("messages", "--follow", "-n", "1", "--direction", "in", *form) as process:
+        process.stdout.readline()  # the newest that was there
+        sandbox.account.receive("+79201234567", "What came now")
+        synced.mirror_here()
+        shown = process.stdout.readline()
+        code, logged = end(process, signal.SIGINT)
+
+    if form:
+        assert json.loads(shown)["text"] == "What came now"
+    else:
+        assert shown.endswith("< +79201234567  What came now\n")
+    assert (code, logged) == (0, "")
+
+
+def test_follow_shows_each_message_once_and_no_change_of_a_status(synced, sandbox):
+    with synced.running("messages", "--follow", "-n", "1", "--json") as process:
+        process.stdout.readline()
+        number = sandbox.account.sent_elsewhere("+79201234567", "Mine")
+        synced.mirror_here()
+        sandbox.account.change("sent", number, is_delivered=1)
+        sandbox.account.receive("+79201234567", "Yours")
+        synced.mirror_here()
+        shown = [json.loads(process.stdout.readline())["text"] for _ in range(2)]
+
+    assert shown == ["Mine", "Yours"]
