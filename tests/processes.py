@@ -12,6 +12,7 @@ from semysync.cli.pulling import client_for, make_sync, open_store
 from semysync.config import load
 
 TOKEN = "7f3a-very-secret-51c9"
+QUICK = "[pull]\ninbox_s = 1\nsent_s = 1\ndevices_s = 1\n"
 PATIENCE_S = 30  # how long a test waits for what must happen soon
 
 # The program, but it waits a second for another writer: half a minute is too long for a test.

@@ -6,29 +6,13 @@ import sqlite3
 from contextlib import closing
 
 import pytest
-from processes import IMPATIENT, PATIENCE_S, TOKEN, Program, end, truth, wait_until
+from processes import IMPATIENT, PATIENCE_S, QUICK, TOKEN, end, truth, wait_until
 from structlog.testing import capture_logs
 
 from semysync.config import load
 from semysync.daemon.loop import Loop
-from semysync.sandbox import Sandbox
 from semysync.service.client import Client
 from semysync.service.pace import Pace
-
-QUICK = "[pull]\ninbox_s = 1\nsent_s = 1\ndevices_s = 1\n"
-
-
-@pytest.fixture
-def sandbox():
-    with Sandbox(messages=300, devices=3, token=TOKEN) as stand_in:
-        yield stand_in
-
-
-@pytest.fixture
-def program(tmp_path, sandbox):
-    program = Program(tmp_path)
-    program.configure(sandbox.base_url, rest=QUICK)
-    return program
 
 
 def mirrored(program, box):
