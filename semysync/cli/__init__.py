@@ -18,9 +18,10 @@ from semysync.cli.drafts import cancel, hold, outbox, release, retry
 from semysync.cli.hooks import hooks
 from semysync.cli.messages import conversations, messages, search
 from semysync.cli.pulling import run, sync
-from semysync.cli.reading import devices, status
+from semysync.cli.reading import devices
 from semysync.cli.sandbox import sandbox
 from semysync.cli.sending import send
+from semysync.cli.status import status
 from semysync.cli.web import web
 from semysync.errors import SemysyncError
 
