@@ -15,6 +15,7 @@ from semysync.cli.backup import backup
 from semysync.cli.common import complain, examples
 from semysync.cli.demo import demo
 from semysync.cli.drafts import cancel, hold, outbox, release, retry
+from semysync.cli.exporting import export
 from semysync.cli.hooks import hooks
 from semysync.cli.messages import conversations, messages, search
 from semysync.cli.pulling import run, sync
@@ -73,6 +74,7 @@ for command in (
     search,
     devices,
     status,
+    export,
     backup,
     hooks,
     web,

@@ -6,6 +6,7 @@ clauses below, only those that are asked for, so that SQLite can use the index t
 """
 
 import sqlite3
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from semysync.mirror.search import Query
@@ -159,6 +160,21 @@ def news(
         rows += conn.execute(query, wanted._asdict() | {"id": number}).fetchall()
         after = seq
     return rows, after
+
+
+def contacts(conn: sqlite3.Connection, contact: str | None) -> list[sqlite3.Row]:
+    """Return all contacts, or one, the latest conversation first."""
+    return conn.execute(
+        "select contact, name, last_at from contacts where :contact is null or contact = :contact "
+        "order by last_at desc, contact",
+        {"contact": contact},
+    ).fetchall()
+
+
+def conversation(conn: sqlite3.Connection, wanted: Narrowed) -> Iterator[sqlite3.Row]:
+    """Return the messages of a contact that are wanted, the oldest first."""
+    query = f"{_COLUMNS} from messages {_JOINED}{_where(wanted.clauses())} order by at, id"
+    yield from conn.execute(query, wanted._asdict())
 
 
 def conversations(
