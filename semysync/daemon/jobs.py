@@ -45,7 +45,8 @@ class Job(NamedTuple):
 
     One that `needs_devices` waits until they were asked for since the start, and does nothing as
     long as they never were. One that does not `ask` the service anything comes whether that answers
-    or not. Those in `LIVELY` come sooner after news.
+    or not. A step that comes to nothing has found nothing to ask. Those in `LIVELY` come sooner
+    after news.
     """
 
     name: str

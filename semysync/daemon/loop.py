@@ -311,6 +311,10 @@ class Loop:
 
     def _judge(self, job: Job, store: Store, outcome: Outcome | None) -> None:
         """See what a pass shows of the service, and tell what is news of that."""
+        if job.asks and outcome is None:  # there was nothing to ask, which shows nothing
+            with self._mutex:
+                self._circuit.asked_nothing(time.monotonic())
+            return
         failure = outcome.failure if outcome and not outcome.complete else None
         with self._mutex:
             was_open = self._circuit.is_open

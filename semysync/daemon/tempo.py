@@ -121,6 +121,11 @@ class Circuit:
         self.told |= news
         return news
 
+    def asked_nothing(self, now_s: float) -> None:
+        """Let the next one ask in place of one that was let through and had nothing to ask."""
+        if self.is_open:
+            self._until_s = min(self._until_s, now_s)
+
     def broke(self, kind: str, now_s: float, every_s: float) -> None:
         """Note a pass that broke off, not for the service's sake: that kind rests, no other does."""
         self._rest(self._broken, kind, now_s, every_s)

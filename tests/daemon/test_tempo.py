@@ -132,6 +132,17 @@ def test_one_that_never_comes_back_keeps_an_open_circuit_for_no_longer_than_a_pa
     assert passes.enter("sent", 15.0) == 0
 
 
+def test_one_that_has_nothing_to_ask_closes_nothing_and_stands_in_nobodys_way():
+    passes = opened()
+
+    assert passes.enter("refresh", 5.0) == 0
+    passes.asked_nothing(5.5)
+
+    assert passes.is_open
+    assert passes.enter("inbox", 5.5) == 0
+    assert passes.enter("sent", 5.5) == 10
+
+
 def test_the_first_answer_closes_the_circuit_for_all():
     passes = opened()
 
