@@ -13,6 +13,7 @@ from typing import cast
 from semysync.mirror import arrivals, contacts
 from semysync.mirror.marks import WHOLE_ACCOUNT
 from semysync.mirror.rows import CHANNEL, ID, TEXT, Row, Table, Writing, merged
+from semysync.mirror.schema import LATER_INDEXES
 from semysync.model import Box, Message
 
 # For each None, of which rows are full, sqlite3 looks long and in vain for how to adapt it, unless it
@@ -94,6 +95,12 @@ def find(conn: sqlite3.Connection, table: Table, ids: Sequence[int]) -> dict[int
 def _within(conn: sqlite3.Connection, table: Table, low: int, high: int, most: int) -> set[int]:
     """Return the ids from one to another; one more than `most` of them where there are more."""
     return {row[0] for row in conn.execute(table.within, (low, high, most + 1))}
+
+
+def make_indexes(conn: sqlite3.Connection, box: Box) -> None:
+    """Make the indexes of a box that a first load does without; nothing where they are there."""
+    for statement in LATER_INDEXES[box]:
+        conn.execute(statement)
 
 
 def add(conn: sqlite3.Connection, table: Table, rows: Sequence[Row]) -> None:

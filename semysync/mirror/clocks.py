@@ -6,8 +6,11 @@ What the mirror knows of the clocks, and what more can be learnt from.
 """
 
 import sqlite3
+from collections.abc import Mapping
 from datetime import datetime
+from typing import NamedTuple
 
+from semysync.mirror import settings
 from semysync.mirror.times import (
     Clock,
     Clocks,
@@ -18,6 +21,8 @@ from semysync.mirror.times import (
 )
 
 Moment = tuple[datetime, datetime]  #: what a clock printed, and a moment that lies close to it
+
+SERVICE = "utc_offset"  #: the key in `settings` of what was learnt of the service's clock
 
 PHONES = "select id, phone_utc_offset from devices where phone_utc_offset is not null"
 
@@ -32,7 +37,7 @@ select sent_at, phone_utc_offset, handed_at
   from sent
  where device_id = ? and sent_at is not null and handed_at is not null and utc_offset is not null
  order by id desc
- limit 10
+ limit 6
 """
 
 # Only what one pull has shown and another one, shortly before, had not; and of ten minutes one
@@ -44,32 +49,54 @@ select received_at, utc_offset, mirrored_at
                where device_id = ? and received_at is not null
                group by substr(mirrored_at, 1, 15)
                order by max(id) desc
-               limit 20)
+               limit 10)
    and exists (select 1 from passes
                 where kind = 'inbox' and error is null and finished_at < mirrored_at
                   and started_at > strftime('%Y-%m-%dT%H:%M:%S', mirrored_at, '-60 seconds'))
 """
 
 
-def known(conn: sqlite3.Connection, locale: Locale, learnt: str | None) -> Clocks:
-    """
-    Return the clocks of the service and of the phones; configured zones come before learnt offsets.
+class Learnt(NamedTuple):
+    """What was learnt of clocks: offsets in minutes east, of the service's and of phones'."""
 
-    `learnt` is the offset of the service's clock as it is kept in `settings`.
-    """
+    service: int | None
+    phones: Mapping[int, int]
+
+    def with_more(self, service: int | None, phones: Mapping[int, int]) -> "Learnt":
+        return Learnt(self.service if service is None else service, {**self.phones, **phones})
+
+
+def learnt(conn: sqlite3.Connection) -> Learnt:
+    """Return what was learnt so far."""
+    service = settings.find(conn, SERVICE)
+    return Learnt(int(service) if service else None, dict(conn.execute(PHONES).fetchall()))
+
+
+def learn(conn: sqlite3.Connection, now: Learnt) -> None:
+    """Remember what was learnt, within an open transaction."""
+    if now.service is not None:
+        settings.put(conn, SERVICE, str(now.service))
+    conn.executemany(
+        LEARN_PHONE, [{"id": number, "offset": offset} for number, offset in now.phones.items()]
+    )
+
+
+def known(conn: sqlite3.Connection, locale: Locale) -> Clocks:
+    """Return the clocks of the service and of the phones."""
+    return as_known(learnt(conn), locale)
+
+
+def as_known(learnt: Learnt, locale: Locale) -> Clocks:
+    """Return the clocks as they are known: configured zones come before learnt offsets."""
     service = (
-        Clock(offset=int(learnt) if learnt else None)
+        Clock(offset=learnt.service)
         if locale.timezone == "auto"
         else Clock(zone_named(locale.timezone))
     )
     if locale.phone_timezone != "auto":
         return Clocks(service, any_phone=Clock(zone_named(locale.phone_timezone)))
-    return Clocks(service, {row[0]: Clock(offset=row[1]) for row in conn.execute(PHONES)})
-
-
-def learn_phone(conn: sqlite3.Connection, device_id: int, offset: int) -> None:
-    """Remember what a phone's clock stands at, in minutes east."""
-    conn.execute(LEARN_PHONE, {"id": device_id, "offset": offset})
+    phones = {number: Clock(offset=offset) for number, offset in learnt.phones.items()}
+    return Clocks(service, phones)
 
 
 def last_contacts(conn: sqlite3.Connection) -> dict[int, datetime]:

@@ -9,6 +9,7 @@ an open transaction. `give_name` and `mark_read` write the columns that are a pe
 import sqlite3
 from collections.abc import Iterable
 
+from semysync.contact import contact_of
 from semysync.mirror.rows import CONTACT, DATE, ID, Row, Table
 
 COUNT = """
@@ -63,6 +64,19 @@ group by contact
     on conflict (contact) do update
    set read_until = max(excluded.read_until, coalesce(read_until, ''))
 """
+
+# Without a message: of a number that is written otherwise by now, or of somebody yet to come.
+NAMED_ONLY = "select contact, name, read_until from contacts where received + sent = 0"
+
+FOLLOW = """
+insert into contacts (contact, name, read_until)
+values (:contact, :name, :read_until)
+    on conflict (contact) do update
+   set name = coalesce(name, excluded.name),
+       read_until = nullif(max(coalesce(read_until, ''), coalesce(excluded.read_until, '')), '')
+"""
+
+FORGET = "delete from contacts where contact = ?"
 
 
 def give_name(conn: sqlite3.Connection, contact: str, name: str) -> None:
@@ -121,3 +135,12 @@ def recount(conn: sqlite3.Connection, table: Table, moved: Iterable[tuple[Row, R
             conn.execute(COUNT, (contact, None, table.direction, None, *numbers))
         conn.execute(REFRESH_LAST, {"contact": contact})
         conn.execute(FORGET_EMPTY, {"contact": contact})
+
+
+def follow_region(conn: sqlite3.Connection, region: str | None) -> None:
+    """Take names and marks along, where a number has become another contact by a new region."""
+    for contact, name, read_until in conn.execute(NAMED_ONLY).fetchall():
+        now = contact_of(contact, region)
+        if now and now != contact:
+            conn.execute(FOLLOW, {"contact": now, "name": name, "read_until": read_until})
+            conn.execute(FORGET, (contact,))

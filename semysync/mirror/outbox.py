@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
 
-from semysync.mirror import attempts, queued
+from semysync.mirror import attempts, queued, settings
 from semysync.mirror.attempts import Result
 from semysync.mirror.file import connect, explained, writing
 from semysync.mirror.queued import Draft, Due
@@ -198,8 +198,8 @@ class Outbox(AbstractContextManager["Outbox"]):
                 return None
             for draft in drafts:
                 attempts.begin(conn, draft, due, complete=complete, batched=len(drafts) > 1)
-            number = 1 + int(_setting(conn, CLAIMS) or 0)
-            _set(conn, CLAIMS, str(number))
+            number = 1 + int(settings.find(conn, CLAIMS) or 0)
+            settings.put(conn, CLAIMS, str(number))
         return Claim(number, drafts)
 
     def record(
@@ -260,19 +260,10 @@ class Outbox(AbstractContextManager["Outbox"]):
     def setting(self, key: str) -> str | None:
         """Return what is remembered under a key of `settings`."""
         with self.reading() as conn:
-            return _setting(conn, key)
+            return settings.find(conn, key)
 
     def set_setting(self, key: str, value: str | None) -> None:
         """Remember a value under a key; nothing is written where it is there already."""
         if self.setting(key) != value:
             with self.writing() as conn:
-                _set(conn, key, value)
-
-
-def _setting(conn: sqlite3.Connection, key: str) -> str | None:
-    found = conn.execute("select value from settings where key = ?", (key,)).fetchone()
-    return found[0] if found else None
-
-
-def _set(conn: sqlite3.Connection, key: str, value: str | None) -> None:
-    conn.execute("insert or replace into settings values (?, ?)", (key, value))
+                settings.put(conn, key, value)

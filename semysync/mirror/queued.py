@@ -34,6 +34,14 @@ update outbox
  where id = :id
 """
 
+NUMBERED = "select id, phone, contact from outbox where contact is not null and kind = 'text'"
+
+RENUMBER = """
+update outbox
+   set contact = :contact, updated_at = strftime('%Y-%m-%dT%H:%M:%f000Z', 'now')
+ where id = :id
+"""
+
 REJECT = """
 update outbox
    set status = 'rejected', error = :error,
@@ -157,6 +165,13 @@ def see_new(conn: sqlite3.Connection, region: str | None) -> None:
             "segments": segments(text) if kind == "text" else None,
         }
         conn.execute(SEEN, named)
+
+
+def follow_region(conn: sqlite3.Connection, region: str | None) -> None:
+    """Give drafts the contact that their number has by a new region."""
+    for draft_id, phone, contact in conn.execute(NUMBERED).fetchall():
+        if (now := contact_of(phone, region)) != contact:
+            conn.execute(RENUMBER, {"id": draft_id, "contact": now})
 
 
 def any_unseen(conn: sqlite3.Connection) -> bool:

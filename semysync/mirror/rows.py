@@ -32,13 +32,13 @@ select id, device_id, phone, contact, text, channel, received_at, extra, utc_off
  where id in (select value from json_each(?))
 """
 
-AFTER_RECEIVED = "select id from inbox where id > ? order by id limit ?"
+AFTER_RECEIVED = "select id from inbox where id > :last order by id limit :most"
 
 UNKNOWN_RECEIVED = """
 select id from inbox
- where id > ? and utc_offset is null and received_at is not null
+ where id > :last and utc_offset is null and received_at is not null
  order by id
- limit ?
+ limit :most
 """
 
 CHANGE_RECEIVED = """
@@ -67,15 +67,15 @@ select id, device_id, phone, contact, text, channel, created_at, handed_at, sent
  where id in (select value from json_each(?))
 """
 
-AFTER_SENT = "select id from sent where id > ? order by id limit ?"
+AFTER_SENT = "select id from sent where id > :last order by id limit :most"
 
 UNKNOWN_SENT = """
 select id from sent
- where id > ?
+ where id > :last
    and ((utc_offset is null and coalesce(created_at, handed_at, cancelled_at) is not null)
         or (phone_utc_offset is null and coalesce(sent_at, delivered_at, failed_at) is not null))
  order by id
- limit ?
+ limit :most
 """
 
 CHANGE_SENT = """
@@ -102,6 +102,13 @@ class Writing(NamedTuple):
     region: str | None = None
 
 
+class Offsets(NamedTuple):
+    """What was assumed of the service's clock and of a phone's, in minutes east."""
+
+    service: int | None
+    phone: int | None
+
+
 class Table(NamedTuple):
     """A box's statements, and how a message becomes a row of it and a row a message."""
 
@@ -118,10 +125,14 @@ class Table(NamedTuple):
     extra: int
     direction: str
 
+    def offsets(self, row: Row) -> Offsets:
+        """Return what was assumed of the clocks for a row."""
+        *service, phone = row[self.extra + 1 : -1]
+        return Offsets(service[0] if service else None, phone)
+
     def again(self, message: Message, old: Row, writing: Writing) -> Row:
         """Write a message that is there already: with the offsets that were assumed for it."""
-        offsets = old[self.extra + 1 : -1]
-        service, phone = offsets if len(offsets) == 2 else (None, offsets[0])
+        service, phone = self.offsets(old)
         kept = Clocks(
             service=writing.clocks.service.keeping(service),
             any_phone=writing.clocks.phone(message.device_id).keeping(phone),

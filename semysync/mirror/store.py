@@ -14,13 +14,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
 
-import msgspec
 import structlog
 from sqlite_utils import Database
 
 from semysync.mirror import account as plan
 from semysync.mirror import (
     alarms,
+    anew,
     arrivals,
     boxes,
     clocks,
@@ -32,6 +32,7 @@ from semysync.mirror import (
     missing,
     passes,
     pending,
+    settings,
 )
 from semysync.mirror.alarms import USUAL, Limits
 from semysync.mirror.care import bring_up_to_date
@@ -47,18 +48,14 @@ from semysync.mirror.file import (
 )
 from semysync.mirror.marks import WHOLE_ACCOUNT, Mark
 from semysync.mirror.passes import Pass
-from semysync.mirror.rows import TABLES, Row, Table, Writing, is_another, merged
-from semysync.mirror.schema import LATER_INDEXES
-from semysync.mirror.times import ANYWHERE, Clock, Locale, utc_text
+from semysync.mirror.rows import TABLES, Row, Writing, is_another, merged
+from semysync.mirror.times import ANYWHERE, Locale, utc_text
 from semysync.model import Account, Box, Device, Illegible, Message
 
 log = structlog.get_logger("semysync")
 
-SERVICE_OFFSET = "utc_offset"  #: the key in `settings` of what was learnt of the service's clock
 SLICE = 2_000  #: rows a transaction, where many are written anew
 HIGHEST_ID = 2**63 - 1
-
-SET = "insert or replace into settings values (?, ?)"
 
 
 class Saved(NamedTuple):
@@ -75,7 +72,6 @@ class Store(AbstractContextManager["Store"]):
     def __init__(self, path: Path, locale: Locale) -> None:
         self.path = path
         self._locale = locale
-        self._writing: Writing | None = None
         self._db = Database(connect(path), recursive_triggers=False)
         self._known_devices: set[int] | None = None
 
@@ -156,8 +152,8 @@ class Store(AbstractContextManager["Store"]):
         table = TABLES[box]
         unfit = list(illegible)
         stamp = utc_text(now)
-        writing = self.writing()
         with self._write() as conn:
+            writing = self._writing(conn)
             self._know_devices(conn, {m.device_id for m in messages if m.device_id}, stamp)
             there = boxes.find(conn, table, [message.id for message in messages])
             new: dict[int, Row] = {}
@@ -205,7 +201,7 @@ class Store(AbstractContextManager["Store"]):
     def differing(self, box: Box, messages: Sequence[Message]) -> dict[int, bool]:
         """Return the messages that are not here just so; whether in more than their `extra`."""
         with self._connected() as conn:
-            return boxes.differing(conn, TABLES[box], messages, self.writing())
+            return boxes.differing(conn, TABLES[box], messages, self._writing(conn))
 
     def channels(self, box: Box, ids: Sequence[int]) -> dict[int, str]:
         """Return by what each message came or went; an answer of a delete may not say it."""
@@ -255,8 +251,8 @@ class Store(AbstractContextManager["Store"]):
         kept = list(rows)
         illegible = [row for row in kept if isinstance(row, Illegible)]
         legible = [row for row in kept if not isinstance(row, Illegible)]
-        writing = self.writing()
         with self._write() as conn:
+            writing = self._writing(conn)
             formerly = alarms.known(conn)
             added, changed = devices.save(
                 conn, legible, writing=writing, stamp=stamp, complete=complete
@@ -280,21 +276,12 @@ class Store(AbstractContextManager["Store"]):
     def save_account(self, account: Account, *, now: datetime) -> bool:
         """Add a row to the account's history where it differs from the last; tell whether."""
         with self._write() as conn:
-            return plan.save(conn, account, writing=self.writing(), stamp=utc_text(now))
+            return plan.save(conn, account, writing=self._writing(conn), stamp=utc_text(now))
 
     def save_pass(self, finished: Pass, *, now: datetime) -> None:
         """Note a pass, and forget quiet ones of more than an hour ago and all of over a month."""
         with self._write() as conn:
             passes.keep(conn, finished, now)
-
-    def writing(self) -> Writing:
-        """Return what is known for writing messages down; configured zones come before learnt."""
-        if self._writing is None:
-            learnt = self.setting(SERVICE_OFFSET)
-            with self._connected() as conn:
-                known = clocks.known(conn, self._locale, learnt)
-            self._writing = Writing(known, self._locale.region)
-        return self._writing
 
     def last_contacts(self) -> dict[int, datetime]:
         """Return when each device was last active, as it was printed."""
@@ -318,63 +305,22 @@ class Store(AbstractContextManager["Store"]):
 
     def learn_offsets(self, service: int | None, phones: Mapping[int, int]) -> None:
         """
-        Remember what the clocks of the service and of phones stand at, in minutes east.
+        Learn what the clocks of the service and of phones stand at, in minutes east.
 
-        Where one was unknown till now, the rows that waited for it are put right. Rows that were
-        written with another offset keep it: clocks change twice a year.
+        Rows that were written when less was known are put right.
         """
-        known = self.writing().clocks
-        first = service is not None and known.service == Clock()
-        if service is not None:
-            self.set_setting(SERVICE_OFFSET, str(service))
-        for number, offset in phones.items():
-            first |= known.phone(number) == Clock()
-            if known.phone(number).offset != offset:
-                with self._write() as conn:
-                    clocks.learn_phone(conn, number, offset)
-        self._writing = None
-        if first:
-            self.rewrite(only_unknown=True)
+        with self._connected() as conn:
+            anew.learn(conn, self._locale, service, phones)
 
     def apply_locale(self) -> None:
         """Write every row anew where the configuration says something else than when it was written."""
-        settings = msgspec.to_builtins(self._locale)
-        if all(self.setting(key) == value for key, value in settings.items()):
-            return
-        if self.newest(Box.INBOX, WHOLE_ACCOUNT) or self.newest(Box.SENT, WHOLE_ACCOUNT):
-            self.rewrite(only_unknown=False)
-        for key, value in settings.items():
-            self.set_setting(key, value)
-
-    def rewrite(self, *, only_unknown: bool) -> None:
-        """
-        Write rows anew with what is known now: all, or those with a time of unknown offset.
-
-        It goes in slices and may be cut off: doing it again does no harm.
-        """
-        for box, table in TABLES.items():
-            self.make_indexes(box)
-            find = table.unknown if only_unknown else table.after
-            last = 0
-            while True:
-                with self._connected() as conn:
-                    ids = [row[0] for row in conn.execute(find, (last, SLICE))]
-                if not ids:
-                    break
-                last = ids[-1]
-                self._rewrite(table, ids)
-
-    def _rewrite(self, table: Table, ids: Sequence[int]) -> None:
-        with self._write() as conn:
-            there = boxes.find(conn, table, ids).values()
-            anew = [(row, table.again(table.message(row), row, self.writing())) for row in there]
-            boxes.change(conn, table, [(old, new) for old, new in anew if old != new], None)
+        with self._connected() as conn:
+            anew.apply_locale(conn, self._locale)
 
     def make_indexes(self, box: Box) -> None:
         """Make the indexes of a box that a first load does without; nothing where they are there."""
         with self._connected() as conn:
-            for statement in LATER_INDEXES[box]:
-                conn.execute(statement)
+            boxes.make_indexes(conn, box)
 
     def drafts_wait(self) -> bool:
         """Tell whether a draft waits for a look at all that the account has sent."""
@@ -396,7 +342,7 @@ class Store(AbstractContextManager["Store"]):
         with self._write() as conn:
             if self.setting(f"failing_{what}") is None:
                 events.reading(conn, "pull.failing", box, cause, utc_text(now))
-                conn.execute(SET, (f"failing_{what}", cause))
+                settings.put(conn, f"failing_{what}", cause)
 
     def tell_recovered(self, what: str, box: Box | None, *, now: datetime) -> bool:
         """Let an event say that it is read again, where a failure was told; return whether."""
@@ -420,14 +366,13 @@ class Store(AbstractContextManager["Store"]):
     def setting(self, key: str) -> str | None:
         """Return what is remembered under a key of `settings`."""
         with self._connected() as conn:
-            found = conn.execute("select value from settings where key = ?", (key,)).fetchone()
-        return found[0] if found else None
+            return settings.find(conn, key)
 
     def set_setting(self, key: str, value: str | None) -> None:
         """Remember a value under a key; nothing is written where it is there already."""
         if self.setting(key) != value:
             with self._write() as conn:
-                conn.execute(SET, (key, value))
+                settings.put(conn, key, value)
 
     def connected(self) -> AbstractContextManager[sqlite3.Connection]:
         """Hand out the connection to a part of the mirror that has a class of its own."""
@@ -452,6 +397,10 @@ class Store(AbstractContextManager["Store"]):
         except BaseException:
             self._known_devices = None  # what was added to them may not be there
             raise
+
+    def _writing(self, conn: sqlite3.Connection) -> Writing:
+        """Return what is known for writing messages down; within a transaction, so that it holds."""
+        return Writing(clocks.known(conn, self._locale), self._locale.region)
 
     def _migrate(self) -> None:
         bring_up_to_date(self._db, self.path)

@@ -37,6 +37,7 @@ from semysync.passes.plan import low
 from semysync.passes.pull import MOST_LOOKED_BACK, Progress, Puller
 from semysync.passes.refresh import REQUESTS, Refresher
 from semysync.passes.scope import Scope, Standing
+from semysync.passes.send import AGREE_S
 from semysync.passes.turns import Turns
 from semysync.service.client import Client
 
@@ -225,6 +226,9 @@ class Sync:
         self, before: Mapping[int, datetime], asked_at: datetime | None, now: datetime
     ) -> None:
         """See what this reading of the devices, and the newest messages, show of the clocks."""
+        service_now = self._client.service_now()
+        if service_now and abs(now - service_now) > timedelta(seconds=AGREE_S):
+            return  # by a clock that is wrong every other one would be wrong
         after = self._store.last_contacts()
         offset = service_offset(before, after, asked_at, now) if asked_at else None
         phones = {number: phone_offset(*self._store.times_of_phone(number)) for number in after}

@@ -1,15 +1,16 @@
 """Rows are put right when more is known: of clocks, of regions, of zones."""
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from semysync.mirror import anew, boxes, queued
 from semysync.mirror.rows import TABLES, Writing
 from semysync.mirror.store import Store
-from semysync.mirror.times import Clock, Clocks, Locale, zone_named
+from semysync.mirror.times import Clock, Clocks, Locale, utc_text, zone_named
 from semysync.model import Box, Received, Sent
 
 NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
@@ -132,6 +133,136 @@ def test_new_rows_use_what_was_learnt_and_old_ones_keep_what_was_assumed(store, 
     ]
 
 
+def in_utc(hour, minute=0):
+    return datetime(2026, 10, 25, hour, minute, tzinfo=UTC)
+
+
+@pytest.fixture
+def a_night(store, received, sent, device):
+    """
+    A phone and a service in Berlin, where at one in the night, in UTC, clocks go back by an hour.
+
+    Before and after it something comes every ten minutes and is mirrored at once; but one message of
+    each kind is late. Till three nobody knows that the clocks have changed.
+    """
+
+    def make(change):
+        store.save_devices([device(351)], now=in_utc(0), complete=True)
+        store.learn_offsets(120, {351: 120})
+        times = [in_utc(hour, minute) for hour in range(3) for minute in range(0, 60, 10)]
+        for n, moment in enumerate(times, start=1):
+            then = moment - timedelta(hours=3) if n in {4, 10} else moment
+            offset = 120 if then < in_utc(1) else 120 + change
+            printed = (then + timedelta(minutes=offset)).replace(tzinfo=None)
+            store.save(Box.INBOX, [received(n, received_at=printed)], now=moment)
+            fields = dict.fromkeys(("created_at", "handed_at", "sent_at"), printed)
+            store.save(Box.SENT, [sent(n, **fields)], now=moment)
+        return times
+
+    return make
+
+
+@pytest.mark.parametrize("change", [-60, 60])
+def test_what_came_between_a_change_of_the_clocks_and_its_discovery_is_put_right(
+    store, rows, a_night, change
+):
+    times = a_night(change)
+
+    store.learn_offsets(120 + change, {})
+    store.learn_offsets(None, {351: 120 + change})
+
+    late = {4, 10}
+    expected = [utc_text(at) for n, at in enumerate(times, start=1) if n not in late]
+    after = [120 if at < in_utc(1) else 120 + change for at in times]
+    assert rows("select received_at from inbox where id not in (4, 10)") == [(t,) for t in expected]
+    assert rows("select utc_offset from inbox") == [(offset,) for offset in after]
+    for column in ("created_at", "handed_at", "sent_at"):
+        found = rows(f"select {column} from sent where id not in (4, 10)")
+        assert found == [(t,) for t in expected], column
+    assert rows("select utc_offset, phone_utc_offset from sent") == [(o, o) for o in after]
+
+
+def test_a_message_that_was_late_by_an_hour_before_the_change_is_not_taken_for_the_first_after_it():
+    hour, soon = timedelta(hours=1), timedelta(seconds=5)
+    spans = [(6, 2 * hour), (5, hour + soon), (4, hour), (3, soon), (2, hour), (1, soon)]
+
+    assert anew.since(spans, -hour) == 4
+    assert anew.since(spans[3:], -hour) is None
+
+
+def test_an_offset_that_no_change_of_the_clocks_explains_was_wrong_all_along(
+    store, rows, received, device
+):
+    store.save_devices([device(351)], now=NOW, complete=True)
+    store.save(Box.INBOX, [received(1, received_at=AT)], now=NOW)
+    store.learn_offsets(None, {351: 165})
+
+    store.learn_offsets(None, {351: 180})
+
+    assert rows("select received_at, utc_offset from inbox") == [
+        ("2026-11-23T06:41:13.000000Z", 180)
+    ]
+
+
+def test_without_evidence_a_new_offset_is_for_new_rows_only(store, rows, received, device):
+    """Rows of years ago, of which nobody knows when they came."""
+    store.save_devices([device(351)], now=NOW, complete=True)
+    store.learn_offsets(None, {351: 180})
+    store.save(Box.INBOX, [received(1, received_at=datetime(2024, 7, 1))], now=NOW)
+
+    store.learn_offsets(None, {351: 120})
+
+    assert rows("select utc_offset from inbox") == [(180,)]
+
+
+def test_a_rewriting_that_is_cut_off_is_done_the_next_time(
+    store, rows, received, device, monkeypatch
+):
+    store.save_devices([device(351)], now=NOW, complete=True)
+    store.save(Box.INBOX, [received(n, received_at=AT) for n in range(1, 8)], now=NOW)
+    monkeypatch.setattr(anew, "SLICE", 3)
+    change, slices = boxes.change, []
+
+    def cut_off(*arguments):
+        slices.append(arguments)
+        if len(slices) == 2:
+            raise KeyboardInterrupt
+        change(*arguments)
+
+    monkeypatch.setattr(boxes, "change", cut_off)
+    with pytest.raises(KeyboardInterrupt):
+        store.learn_offsets(180, {351: 300})
+    cut = rows("select count(*) from inbox where utc_offset = 300")
+    store.learn_offsets(180, {351: 300})
+
+    assert cut == [(3,)]
+    assert rows("select distinct utc_offset from inbox") == [(300,)]
+
+
+def test_what_one_program_learns_another_that_is_at_work_uses_at_once(
+    store, rows, received, device
+):
+    store.save_devices([device(351)], now=NOW, complete=True)
+    with Store.open(store.path) as loading:
+        loading.save(Box.INBOX, [received(1, received_at=AT)], now=NOW)
+        store.learn_offsets(None, {351: 300})
+        loading.save(Box.INBOX, [received(2, received_at=AT)], now=NOW)
+
+    assert rows("select distinct utc_offset from inbox") == [(300,)]
+
+
+def test_nothing_new_about_clocks_writes_nothing(store, device):
+    store.save_devices([device(351)], now=NOW, complete=True)
+    for locale in (Locale(), Locale(timezone="Europe/Berlin", phone_timezone="+05:30")):
+        with Store.open(store.path, locale) as again:
+            again.learn_offsets(180, {351: 300})
+            before = again._db.conn.total_changes
+
+            again.learn_offsets(180, {351: 300})
+
+            assert again._db.conn.total_changes == before
+
+
 def test_a_configured_zone_rewrites_everything(store, rows, received, sent):
     store.learn_offsets(180, {})
     store.save(Box.SENT, [sent(1, created_at=datetime(2026, 7, 1, 12))], now=NOW)
@@ -160,6 +291,35 @@ def test_a_changed_region_recomputes_contacts_everywhere(store, rows, received, 
         ("900", 0, 1),
     ]
     assert rows("select distinct contact from inbox") == [("+79201234567",)]
+
+
+def test_a_changed_region_takes_names_and_drafts_along(store, rows, received):
+    store.save(Box.INBOX, [received(1, phone="8 920 123-45-67")], now=NOW)
+    store._db.execute("update contacts set name = 'Anna', read_until = '2026-11-23'")
+    store._db.execute("insert into contacts (contact, name) values ('89205555555', 'Boris')")
+    store._db.execute("insert into outbox (phone, text) values ('8 920 123-45-67', 'Hello')")
+    store._db.execute("insert into outbox (phone, text, kind) values ('*100#', '', 'ussd')")
+    queued.see_new(store._db.conn, None)
+
+    with Store.open(store.path, Locale(region="RU")) as later:
+        later.apply_locale()
+
+    assert rows("select contact, name, read_until, received from contacts order by 1") == [
+        ("+79201234567", "Anna", "2026-11-23", 1),
+        ("+79205555555", "Boris", None, 0),
+    ]
+    assert rows("select contact from outbox order by id") == [("+79201234567",), ("*100#",)]
+
+
+def test_a_name_that_the_new_contact_has_already_stays(store, rows, received):
+    store.save(Box.INBOX, [received(1, phone="89201234567"), received(2)], now=NOW)
+    store._db.execute("update contacts set name = 'old' where contact = '89201234567'")
+    store._db.execute("update contacts set name = 'own' where contact = '+79201234567'")
+
+    with Store.open(store.path, Locale(region="RU")) as later:
+        later.apply_locale()
+
+    assert rows("select contact, name from contacts") == [("+79201234567", "own")]
 
 
 def test_the_same_configuration_rewrites_nothing(store, received):

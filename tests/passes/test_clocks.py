@@ -95,6 +95,16 @@ def test_received_messages_show_a_phone_s_clock_where_it_sends_none():
     assert phone_offset([], usual[:2]) is None
 
 
+def test_a_phone_that_is_often_late_by_the_same_time_is_taken_for_no_other_zone():
+    """Nothing is received after it was mirrored, nor sent before it was fetched."""
+    late = [(printed(NOW - timedelta(minutes=30), 180), NOW) for _ in range(6)]
+    slow = [(printed(NOW + timedelta(minutes=30), 180), NOW) for _ in range(4)]
+    usual = [(printed(NOW, 180), NOW) for _ in range(3)]
+
+    assert phone_offset([], late + usual) == 180
+    assert phone_offset(slow + usual[:2], []) == 180
+
+
 @given(st.datetimes(min_value=datetime(1, 1, 3), max_value=datetime(9999, 12, 29)), offsets)
 def test_what_was_printed_is_never_lost(moment, offset):
     assert as_printed(in_utc(moment, offset), offset) == moment

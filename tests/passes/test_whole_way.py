@@ -53,6 +53,20 @@ def test_the_clocks_are_learnt_and_every_row_is_put_right(clock, sandbox, make_s
     assert (-300,) in rows("select distinct phone_utc_offset from devices")
 
 
+def test_by_a_clock_of_ours_that_is_wrong_nothing_is_learnt(clock, sandbox, make_sync, rows):
+    ahead = timedelta(hours=3)
+    sync = make_sync(now=lambda: clock["now"] + ahead)
+    sync.once()
+
+    pass_by(clock, sync, times=3)
+    wrong = rows("select distinct utc_offset from sent")
+    ahead = timedelta()
+    pass_by(clock, sync, times=3)
+
+    assert wrong == [(None,)]
+    assert rows("select distinct utc_offset from sent") == [(180,)]
+
+
 @pytest.mark.parametrize("switches", [Switches(server_zone="Europe/Berlin")])
 def test_a_zone_by_name_is_right_on_both_sides_of_a_change_of_the_clocks(
     clock, sandbox, client, tmp_path, rows
