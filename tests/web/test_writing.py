@@ -242,7 +242,7 @@ def test_pages_are_read_and_drafts_written_while_another_program_writes(mirror, 
     def write():
         with closing(sqlite3.connect(path, timeout=5)) as conn:
             number = 10
-            while not stop.is_set():
+            while not stop.wait(0.005):
                 number += 1
                 try:
                     with conn:

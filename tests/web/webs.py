@@ -41,20 +41,24 @@ def device(number, **fields):
 def mirror(tmp_path):
     """Make a mirror of messages and devices, called as you like."""
 
-    def make(*messages, devices=(), name="semysync.db", locale=None):
-        path = tmp_path / name
-        utc = Locale(timezone="+00:00", phone_timezone="+00:00")
-        with Store.migrate(path, locale or utc) as store:
-            for box, kind in ((Box.INBOX, Received), (Box.SENT, Sent)):
-                some = sorted((m for m in messages if isinstance(m, kind)), key=lambda m: m.id)
-                if some:
-                    store.save(box, some, now=datetime.now(UTC))
-                store.make_indexes(box)
-            if devices:
-                store.save_devices(devices, now=datetime.now(UTC), complete=True)
-        return path
+    def make(*messages, name="semysync.db", **more):
+        mirror_at(tmp_path / name, *messages, **more)
+        return tmp_path / name
 
     return make
+
+
+def mirror_at(path, *messages, devices=(), locale=None):
+    """Make a mirror whose clocks are known to show UTC, unless told otherwise."""
+    utc = Locale(timezone="+00:00", phone_timezone="+00:00")
+    with Store.migrate(path, locale or utc) as store:
+        for box, kind in ((Box.INBOX, Received), (Box.SENT, Sent)):
+            some = sorted((m for m in messages if isinstance(m, kind)), key=lambda m: m.id)
+            if some:
+                store.save(box, some, now=datetime.now(UTC))
+            store.make_indexes(box)
+        if devices:
+            store.save_devices(devices, now=datetime.now(UTC), complete=True)
 
 
 class Served:

@@ -39,7 +39,7 @@ function take(html) {
   const incoming = parts(fresh);
   const known = new Map(parts(live).map((part) => [part.id, part]));
   const ends = "ends" in live.dataset;
-  const messages = incoming.filter((part) => !part.matches(".day"));
+  const messages = incoming.filter((part) => part.matches(".message"));
   // So much is new that there is a gap: what is between is on no page that we have.
   if (ends && messages.length && known.size && !messages.some((part) => known.has(part.id))) {
     window.location.reload();
@@ -47,8 +47,7 @@ function take(html) {
   }
   const names = new Set(incoming.map((part) => part.id));
   for (const [id, part] of known) {
-    const drafted = part.matches(".draft");
-    if (!names.has(id) && (!ends || drafted)) part.remove();
+    if (!names.has(id) && (!ends || part.matches(".draft, .read"))) part.remove();
   }
   let before = null;
   for (const part of incoming.reverse()) {
