@@ -5,7 +5,8 @@ Twenty devices with two boxes each cannot all be asked every ten seconds within 
 minute. So each pass of a box has an allowance, its share of what may be asked since the pass before,
 and spends it on those who need it most:
 
-* whoever was never asked since the start, without regard to the allowance;
+* whoever the service has hinted at, or was never asked since the start, without regard to the
+  allowance;
 * then whoever has waited for a minute (if archived or gone: for an hour), the longest wait first;
 * then devices in use, those with news in the last ten minutes first. In use is one that brought
   something in the last hour, or that was in touch with the service in the last ten minutes.
@@ -37,11 +38,12 @@ class Habits(NamedTuple):
     asked_at: datetime | None = None
     news_at: datetime | None = None
     alive_at: datetime | None = None
+    hinted: bool = False
 
 
 def due(habits: Habits, now: datetime) -> bool:
     """Tell whether to ask a device at all in this pass, should the allowance be enough."""
-    if _waited(habits, now):
+    if habits.hinted or _waited(habits, now):
         return True
     in_use = _within(habits.news_at, RECENT, now) or _within(habits.alive_at, FRESH, now)
     return in_use and not habits.retired
@@ -52,7 +54,7 @@ def chosen(devices: Mapping[int, Habits], now: datetime, allowance: int | None) 
 
     def pressing(number: int) -> tuple[int, bool, float]:
         habits = devices[number]
-        if habits.asked_at is None or habits.asked_at > now:
+        if habits.hinted or habits.asked_at is None or habits.asked_at > now:
             return 0, False, 0.0
         age = (now - habits.asked_at).total_seconds()
         if _waited(habits, now):
@@ -60,8 +62,8 @@ def chosen(devices: Mapping[int, Habits], now: datetime, allowance: int | None) 
         return 2, not _within(habits.news_at, FRESH, now), -age
 
     waiting = sorted((number for number in devices if due(devices[number], now)), key=pressing)
-    unasked = sum(pressing(number)[0] == 0 for number in waiting)
-    return waiting if allowance is None else waiting[: max(allowance, unasked)]
+    at_once = sum(pressing(number)[0] == 0 for number in waiting)
+    return waiting if allowance is None else waiting[: max(allowance, at_once)]
 
 
 def allowance(per_minute: int | None, since_last: timedelta | None) -> int | None:
@@ -80,12 +82,21 @@ class Turns:
     _asked_at: dict[tuple[Box, int], datetime] = field(default_factory=dict)
     _news_at: dict[tuple[Box, int], datetime] = field(default_factory=dict)
     _alive: dict[int, tuple[str | None, datetime]] = field(default_factory=dict)
+    _hinted: dict[Box, frozenset[int]] = field(default_factory=dict)
+
+    def hint(self, box: Box, devices: Iterable[int]) -> None:
+        """Let the next pass of a box ask these devices, whatever their turn. For any thread."""
+        self._hinted[box] = self._hinted.get(box, frozenset()).union(devices)
 
     def next(self, box: Box, devices: Iterable[KnownDevice], now: datetime) -> list[int]:
         """Return whom of these devices to ask in a pass that begins now."""
         last = self._passed_at.get(box)
         self._passed_at[box] = now
-        habits = {device.id: self._habits(box, device, now) for device in devices}
+        hinted = self._hinted.pop(box, frozenset())
+        habits = {
+            device.id: self._habits(box, device, now)._replace(hinted=device.id in hinted)
+            for device in devices
+        }
         return chosen(
             habits, now, allowance(self.requests_per_minute, now - last if last else None)
         )

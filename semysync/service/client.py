@@ -11,7 +11,7 @@ import json
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from threading import Lock, local
@@ -87,6 +87,8 @@ class Client(AbstractContextManager["Client"]):
         self._urgent = urgent
         self._host = urlsplit(base_url).hostname or base_url
         self._made = local()
+        #: hears of each request: its method, its outcome (a status, or an error's name), seconds
+        self.on_answer: Callable[[str, str, float], object] | None = None
         self._one_at_a_time = Lock()
         self._line = Line()
         self._date: tuple[float, float] | None = None  # by its clock, and by one that can't jump
@@ -130,6 +132,15 @@ class Client(AbstractContextManager["Client"]):
     def requests(self) -> int:
         """How many requests this thread has made."""
         return getattr(self._made, "requests", 0)
+
+    @contextmanager
+    def first(self, is_first: bool = True) -> Iterator[None]:  # noqa: FBT001, FBT002
+        """Let the questions of this thread come before others while the block runs."""
+        self._made.is_first = is_first
+        try:
+            yield
+        finally:
+            self._made.is_first = False
 
     def ahead_s(self) -> float | None:
         """
@@ -288,10 +299,10 @@ class Client(AbstractContextManager["Client"]):
 
     def _put(self, method: str, fields: Mapping[str, str]) -> bytearray:
         """Put a question when it is its turn."""
-        with self._one_at_a_time:
-            self._pace.take(method, urgent=self._urgent)
-            with self._line.question():
-                return self._post(method, self._form(fields))
+        # Not with the lock held: a question that waits for its turn must not hold up urgent ones.
+        self._pace.take(method, urgent=self._urgent or getattr(self._made, "is_first", False))
+        with self._one_at_a_time, self._line.question():
+            return self._post(method, self._form(fields))
 
     def _form(self, fields: Mapping[str, str]) -> bytes:
         return str(httpx.QueryParams({"token": self._token, **fields})).encode()
@@ -299,6 +310,18 @@ class Client(AbstractContextManager["Client"]):
     def _post(self, method: str, content: bytes, *, batch: bool = False) -> bytearray:
         """Make one request; raise for every status but 200, and for an answer that is too large."""
         self._made.requests = self.requests + 1
+        began = time.monotonic()
+        outcome = "answered"
+        try:
+            return self._exchanged(method, content, batch=batch)
+        except (httpx.HTTPError, ServiceError) as exc:
+            outcome = str(exc) if isinstance(exc, _BadStatus) else type(exc).__name__
+            raise
+        finally:
+            if self.on_answer:
+                self.on_answer(method, outcome, time.monotonic() - began)
+
+    def _exchanged(self, method: str, content: bytes, *, batch: bool) -> bytearray:
         kind = "application/json" if batch else "application/x-www-form-urlencoded"
         deadline = time.monotonic() + PATIENCE * self._timeout_s
         with self._http.stream(

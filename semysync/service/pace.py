@@ -39,6 +39,8 @@ class Pace:
             raise ValueError(f"per_minute must be at least 1, got {per_minute}")
         self._most = per_minute
         self._turns = float(per_minute or 0)
+        self._most_urgent = max(per_minute or 0, 2)
+        self._urgent_turns = float(self._most_urgent)
         self._clock = clock
         self._filled_at = clock()
         self._paused_until = float("-inf")
@@ -50,8 +52,8 @@ class Pace:
         """
         Return when it is the caller's turn to ask.
 
-        What is `urgent` goes at once, and the others wait the longer, up to a minute's worth.
-        Raises `Throttled` as long as the service wants a pause, and `Stopped` once the program is
+        What is `urgent` goes at once, and the others wait the longer, up to a minute's worth. Of
+        what comes back half may be urgent: however many hints come, others have their turn. Raises `Throttled` as long as the service wants a pause, and `Stopped` once the program is
         to end: `method` is then not asked.
         """
         while seconds := self._until_turn(method, urgent=urgent):
@@ -83,9 +85,15 @@ class Pace:
                 return 0.0
             gained = (now - self._filled_at) * self._most / 60
             self._turns = min(self._most, self._turns + gained)
+            self._urgent_turns = min(self._most_urgent, self._urgent_turns + gained / 2)
             self._filled_at = now
-            short = (1 - self._most if urgent else 1) - self._turns
+            short = 1 - self._turns
+            if urgent:
+                # Of what comes back half is for the others, however much is urgent.
+                urgent_short = 2 * (1 - self._urgent_turns)
+                short = min(short, max(1 - self._most - self._turns, urgent_short))
             if short > DUST:
                 return short * 60 / self._most
             self._turns -= 1
+            self._urgent_turns -= urgent and self._urgent_turns >= 1 - DUST
             return 0.0

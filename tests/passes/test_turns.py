@@ -24,7 +24,7 @@ SECOND = timedelta(seconds=1)
 MINUTE = timedelta(minutes=1)
 
 moments = st.none() | st.integers(-7200, 7200).map(lambda seconds: NOW + seconds * SECOND)
-habits = st.builds(Habits, st.booleans(), moments, moments, moments)
+habits = st.builds(Habits, st.booleans(), moments, moments, moments, st.just(value=False))
 
 
 def device(number, *, there=True, archived=False, last="2026-11-23T08:00:00.000000Z"):
@@ -154,3 +154,17 @@ def test_a_contact_that_moves_is_a_sign_of_life_by_whatever_clock():
     moved = turns.next(Box.INBOX, [device(1, last="1999-01-01T00:00:00.000000Z")], now + SECOND)
 
     assert (still_there, moved) == ([], [1])
+
+
+def test_a_device_that_was_hinted_at_is_asked_whatever_its_turn_and_once():
+    turns = Turns(requests_per_minute=60)
+    devices = [device(number, archived=number == 20) for number in range(1, 21)]
+    for number in turns.next(Box.INBOX, devices, NOW):
+        turns.asked(Box.INBOX, number, NOW, news=False)
+    now = NOW + SECOND
+    turns.hint(Box.INBOX, [20, 7, 99])
+    turns.hint(Box.INBOX, [7, 8])
+
+    assert sorted(turns.next(Box.INBOX, devices, now)) == [7, 8, 20]
+    assert set(turns.next(Box.INBOX, devices, now + SECOND)).isdisjoint({20})
+    assert len(turns.next(Box.INBOX, devices, now + SECOND)) == 1

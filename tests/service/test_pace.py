@@ -102,7 +102,24 @@ def test_urgent_questions_do_not_go_beyond_a_minute_s_worth(clock):
     times = taken(pace, clock, 62, urgent=True)
 
     assert times[59] == 1000
-    assert times[60:] == pytest.approx([1001, 1002])
+    assert times[60:] == pytest.approx([1002, 1004])
+
+
+def test_however_much_is_urgent_others_have_their_turn(clock):
+    pace = paced(60, clock)
+    taken(pace, clock, 60)
+    taken(pace, clock, 60, urgent=True)
+    asked = []
+
+    while (
+        clock.now < 1300
+    ):  # a hint each second, for five minutes, and now one, now the other first
+        clock.now += 1
+        order = (True, False) if clock.now % 2 else (False, True)
+        asked += [u for u in order if pace._until_turn("inbox_sms", urgent=u) == 0]
+
+    assert asked.count(False) > 60  # from when the minute's worth is paid back
+    assert asked.count(True) > 100
 
 
 @pytest.mark.parametrize("how", [{}, {"urgent": True}])
