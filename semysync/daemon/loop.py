@@ -7,7 +7,7 @@ put to its time, as `tempo` decides: none is lost, however late one comes.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -118,6 +118,7 @@ class Loop:
         self._mutex = Lock()  # over all that decides when the next pass comes:
         self._circuit = Circuit()
         self._hurry: set[str] = set()
+        self._hinted: set[str] = set()  # in such a hurry that there is no rest before
         self._ended_s: dict[str, float] = {}  # when the last pass of a kind did
         self._news_s: float | None = None
         self._refusal: str | None = None  #: why nothing may be sent
@@ -170,7 +171,7 @@ class Loop:
         """
         Let a pass of a kind begin at once, or as soon as the one that runs has ended.
 
-        For any thread. A hint of the service, or a draft that waits for a look, is worth that.
+        For any thread. A draft that waits for a look is worth that.
         """
         with self._mutex:
             if name in self._hurry:
@@ -179,6 +180,18 @@ class Loop:
             now_s = time.monotonic()
             rested_s = now_s - self._ended_s.get(name, float("-inf"))
             self._put(name, max(self._circuit.wait_s(name, now_s), REST_S - rested_s, 0))
+
+    def hint(self, box: str, devices: Collection[int]) -> None:
+        """
+        Pull a box without any rest, of these devices first: the service has said that it is worth it.
+
+        For any thread; whoever calls sees to it that it is not called too often.
+        """
+        self._turns.hint(Box(box), devices)
+        with self._mutex:
+            self._hinted.add(box)
+            self._hurry.add(box)
+            self._put(box, self._circuit.wait_s(box, time.monotonic()))
 
     def beat(self) -> None:
         """Notice a clock that was put, by which APScheduler would stand still: all are due then."""
@@ -221,7 +234,9 @@ class Loop:
                 None if self._news_s is None or job.name not in LIVELY else now_s - self._news_s
             )
             rest_s = self._circuit.wait_s(job.name, now_s) if job.asks else 0
-            if job.name in self._hurry:
+            if job.name in self._hinted:
+                self._put(job.name, rest_s)
+            elif job.name in self._hurry:
                 self._put(job.name, max(rest_s, REST_S))
             else:
                 self._put(job.name, rest_s or interval_s(job.every_s, since_s))
@@ -265,10 +280,15 @@ class Loop:
             if job.asks and self._circuit.enter(job.name, time.monotonic()):
                 return
             self._hurry.discard(job.name)
+            is_hinted = job.name in self._hinted
+            self._hinted.discard(job.name)
         if self._stopping.is_set():
             return
         try:
-            with Store.open(self._mirror, self._config.locale()) as store:
+            with (
+                self._client.first(is_hinted),
+                Store.open(self._mirror, self._config.locale()) as store,
+            ):
                 self._configure(store)
                 if not job.needs_devices or store.last_complete("devices"):
                     self._judge(job, store, self._step(job, store))

@@ -21,7 +21,7 @@ from semysync.daemon.loop import Loop
 from semysync.daemon.standing import standing
 from semysync.daemon.systemd import READY, STOPPING, Systemd
 from semysync.errors import ConfigError
-from semysync.follow.hooks import Followers
+from semysync.follow.serving import Following
 from semysync.mirror.lock import Lock, Right
 from semysync.mirror.store import Store
 from semysync.service.client import Client
@@ -76,17 +76,17 @@ class Parts(NamedTuple):
     asking: Client
     sending: Client
     loop: Loop
-    followers: Followers
+    following: Following
 
     def start(self) -> None:
-        """Let all begin: the followers first, so that they miss nothing."""
-        self.followers.start()
+        """Let all begin: those that follow first, so that they miss nothing."""
+        self.following.start()
         self.loop.start()
 
     def stop(self) -> set[str]:
         """End all; return what has come to no end."""
         left = self.loop.stop()
-        self.followers.stop()
+        self.following.stop()
         if not left:
             self.asking.close()
             self.sending.close()
@@ -108,12 +108,11 @@ class Process:
         """Put the parts together; nothing begins before it is started."""
         pace = Pace(config.api.requests_per_minute)
         asking, sending = (self._connect(config, pace, urgent=urgent) for urgent in (False, True))
-        return Parts(
-            asking,
-            sending,
-            Loop(config, self._mirror, asking, sending, pace, met=self._ready),
-            Followers(config.hook, self._mirror, region=config.contacts.region),
-        )
+        loop = Loop(config, self._mirror, asking, sending, pace, met=self._ready)
+        following = Following(config, self._mirror, loop.hint)
+        for client in (asking, sending):
+            client.on_answer = following.requested
+        return Parts(asking, sending, loop, following)
 
     def _ready(self) -> None:
         self._systemd.tell(READY)

@@ -32,6 +32,7 @@ KINDS = (
     *(f"draft.{status}" for status in DRAFT),
     *(f"device.{state}" for state in DEVICE),
     "purge.done",
+    "purge.stopped",
     "pull.failing",
     "pull.recovered",
     "webhook.unconfirmed",

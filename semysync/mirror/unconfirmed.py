@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import NamedTuple
 
+from semysync.contact import contact_of
 from semysync.mirror.times import utc_text
 
 UNCONFIRMED = """
@@ -67,7 +68,6 @@ class Hint(NamedTuple):
     message_id: int
     device_id: int | None
     phone: str | None
-    contact: str | None
     text: str | None
     channel: str | None
     fields: Mapping[str, str]
@@ -78,9 +78,16 @@ def is_mirrored(conn: sqlite3.Connection, box: str, message_id: int) -> bool:
     return conn.execute(IN_BOX[box], (message_id,)).fetchone() is not None
 
 
-def keep(conn: sqlite3.Connection, hint: Hint, called_at: datetime, now: datetime) -> None:
+def keep(
+    conn: sqlite3.Connection,
+    hint: Hint,
+    called_at: datetime,
+    now: datetime,
+    region: str | None = None,
+) -> None:
     """Keep what a webhook said, and tell of it, once; the oldest rows make room."""
     row = hint._asdict() | {
+        "contact": contact_of(hint.phone, region),
         "called_at": utc_text(called_at),
         "fields": json.dumps(hint.fields, ensure_ascii=False),
     }
