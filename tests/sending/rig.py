@@ -9,7 +9,7 @@ the rig, so that the triggers, in whatever program, live in the same time as the
 import json
 import sqlite3
 from collections import Counter
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import cache
 
@@ -26,6 +26,7 @@ from semysync.passes.send import Sender
 from semysync.passes.sync import Sync
 from semysync.sandbox import Sandbox, Switches
 from semysync.service.client import Client
+from semysync.service.pace import Pace
 
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 PHONE = "+79201234567"
@@ -91,8 +92,19 @@ class Faulty(httpx.HTTPTransport):
 class Rig:
     """One account, one mirror, one sender, and the time they live in."""
 
-    def __init__(self, folder, *, mirror=None, messages=30, devices=2, switches=None, **config):
+    def __init__(
+        self,
+        folder,
+        *,
+        mirror=None,
+        messages=30,
+        devices=2,
+        switches=None,
+        timeout_s=10,
+        **config,
+    ):
         self.time = Time()
+        self.timeout_s = timeout_s
         self.mirror = mirror or folder / "semysync.db"
         self.config = Send(**{"settle_s": 60} | config)
         self.sandbox = Sandbox(
@@ -133,7 +145,8 @@ class Rig:
                 Client(
                     self.sandbox.token,
                     base_url=self.sandbox.base_url,
-                    timeout_s=10,
+                    timeout_s=self.timeout_s,
+                    pace=Pace(clock=self.time.clock),
                     transport=Faulty(self),
                 )
             )
@@ -170,6 +183,22 @@ class Rig:
         """End, and begin anew on the same mirror."""
         self.end()
         self.start(**how)
+
+    def copy(self, name="copy.db"):
+        """Return a copy as a backup makes it."""
+        copy = self.mirror.with_name(name)
+        with closing(sqlite3.connect(self.mirror)) as conn:
+            conn.execute("vacuum into ?", (str(copy),))
+        return copy
+
+    def put_back(self, copy, *, claims=True):
+        """Put a copy in the mirror's place while nobody works on it."""
+        self.end()
+        for name in ("-wal", "-shm"):
+            self.mirror.with_name(self.mirror.name + name).unlink(missing_ok=True)
+        self.mirror.write_bytes(copy.read_bytes())
+        if not claims:
+            self.mirror.with_name(f"{self.mirror.name}-claims").unlink()
 
     def connect(self, mirror=None):
         """A connection as any program has one, but in the time of the test."""

@@ -315,7 +315,6 @@ def test_a_service_that_wants_a_pause_gets_it(rig):
     rig.sandbox.order_fault("http_429", method="sms", retry_after=90)
     draft = rig.draft()
     rig.steps()
-    rig.sending._pace._paused_until = float("-inf")  # that one is in real time
 
     rig.run(80)
     early = len(rig.requests())
@@ -743,23 +742,6 @@ def test_a_thousand_emoji_are_too_long_for_a_phone(rig):
 # A mirror that was restored or moved
 
 
-def copied(rig, name="copy.db"):
-    """A copy as a backup makes it."""
-    copy = rig.mirror.with_name(name)
-    rig.writer.execute("vacuum into ?", (str(copy),))
-    return copy
-
-
-def put_back(rig, copy, *, claims=True):
-    """Put a copy in the mirror's place while nobody works on it."""
-    rig.end()
-    for name in ("-wal", "-shm"):
-        rig.mirror.with_name(rig.mirror.name + name).unlink(missing_ok=True)
-    rig.mirror.write_bytes(copy.read_bytes())
-    if not claims:
-        rig.mirror.with_name(f"{rig.mirror.name}-claims").unlink()
-
-
 def sent_after_a_copy(rig):
     """A copy in which a draft waits that has gone out since."""
     rig.draft("before", number(9))
@@ -767,7 +749,7 @@ def sent_after_a_copy(rig):
     rig.run(30)
     held = rig.draft("held", number(1), status="held")
     draft = rig.draft("Hello", send_at=after(rig.time.passed_s + 10))
-    copy = copied(rig)
+    copy = rig.copy()
     rig.until(draft, "delivered")
     return copy, draft, held
 
@@ -775,7 +757,7 @@ def sent_after_a_copy(rig):
 @pytest.mark.parametrize("way", ["older", "no claims", "other host", "empty claims"])
 def test_a_restored_mirror_finds_what_it_had_sent(rig, way):
     copy, draft, held = sent_after_a_copy(rig)
-    put_back(rig, copy, claims=way != "no claims")
+    rig.put_back(copy, claims=way != "no claims")
     claims = rig.mirror.with_name(f"{rig.mirror.name}-claims")
     if way == "other host":
         rig.host = "there"
@@ -799,11 +781,11 @@ def test_an_old_message_of_the_same_text_is_not_taken_for_a_restored_draft(rig):
     rig.draft("before", number(9))
     rig.until_out()
     draft = rig.draft("Hello", send_at=after(rig.time.passed_s + 10))
-    copy = copied(rig)
+    copy = rig.copy()
     rig.cancel(draft)
     rig.draft("another", number(8))
     rig.until(3, *GONE_OUT)
-    put_back(rig, copy)
+    rig.put_back(copy)
 
     rig.start()
     rig.until_out()
@@ -815,11 +797,11 @@ def test_a_restored_mirror_sends_what_had_not_gone_out(rig):
     rig.draft("before", number(9))
     rig.until_out()
     draft = rig.draft("Hello", send_at=after(rig.time.passed_s + 10))
-    copy = copied(rig)
+    copy = rig.copy()
     rig.cancel(draft)
     other = rig.draft("another", number(8))
     rig.until(other, *GONE_OUT)
-    put_back(rig, copy)
+    rig.put_back(copy)
 
     rig.start()
     rig.until_out()
