@@ -14,6 +14,7 @@ from semysync import __version__
 from semysync.cli.backup import backup
 from semysync.cli.common import complain, examples
 from semysync.cli.demo import demo
+from semysync.cli.doctor import doctor
 from semysync.cli.drafts import cancel, hold, outbox, release, retry
 from semysync.cli.exporting import export
 from semysync.cli.hooks import hooks
@@ -74,6 +75,7 @@ for command in (
     search,
     devices,
     status,
+    doctor,
     export,
     backup,
     hooks,

@@ -8,6 +8,7 @@ import sqlite3
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from semysync.errors import MirrorUnusable
 from semysync.mirror.backup import newest_copy
 from semysync.mirror.times import from_utc_text
 
@@ -92,10 +93,20 @@ class Condition(NamedTuple):
 
 
 def condition(conn: sqlite3.Connection, now: datetime) -> Condition:
-    """Read how a mirror is, as of one moment."""
+    """
+    Read how a mirror is, as of one moment.
+
+    Raises `MirrorUnusable` where a table or a view is gone.
+    """
     conn.execute("begin")
     try:
         return _condition(conn, now)
+    except sqlite3.OperationalError as exc:
+        if exc.sqlite_errorname != "SQLITE_ERROR":
+            raise
+        raise MirrorUnusable(
+            f"the mirror lacks what belongs in it ({exc}): `semysync doctor` says what to do"
+        ) from None
     finally:
         conn.rollback()
 

@@ -210,3 +210,14 @@ sys.exit({heavy!r} in sys.modules)
 """
 
     assert synced.run("status", code=code).returncode == 0
+
+
+def test_a_mirror_that_lost_a_view_sends_to_the_doctor(synced):
+    change(synced, "drop view health")
+
+    ended = synced.run("status")
+
+    assert ended.returncode == 78
+    assert ended.stderr.startswith(
+        "semysync: the mirror lacks what belongs in it (no such table: h"
+    )

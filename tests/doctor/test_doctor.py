@@ -1,0 +1,241 @@
+"""`doctor` through the real process: in order, and each thing broken in earnest."""
+
+import json
+import sqlite3
+from contextlib import closing
+
+import pytest
+from processes import TOKEN, Program, wait_until
+
+from semysync.sandbox import Sandbox
+
+KNOWN = ["config", "token", "service", "clock", "sqlite", "disk", "permissions", "database"]
+LATER = ["time zone", "lag", "backup", "daemon"]
+
+
+@pytest.fixture
+def sandbox():
+    with Sandbox(messages=50, devices=2, token=TOKEN) as stand_in:
+        yield stand_in
+
+
+@pytest.fixture
+def synced(tmp_path, sandbox):
+    program = Program(tmp_path)
+    program.configure(sandbox.base_url)
+    program.config.chmod(0o600)
+    program.mirror_here()
+    return program
+
+
+def examine(program, *args, **env):
+    """Run it; return its exit code, and what was found by the check."""
+    ended = program.run("doctor", "--json", *args, PATH=no_systemd(program), **env)
+    found = json.loads(ended.stdout)
+    assert TOKEN not in ended.stdout + ended.stderr
+    return ended.returncode, {check["check"]: check for check in found["checks"]}
+
+
+def no_systemd(program):
+    (program.home / "bin").mkdir(exist_ok=True)
+    return str(program.home / "bin")
+
+
+def change(program, statement):
+    with closing(sqlite3.connect(program.mirror)) as conn, conn:
+        conn.execute(statement)
+
+
+def test_where_all_is_well_it_says_so(synced):
+    code, found = examine(synced)
+    shown = synced.run("doctor", PATH=no_systemd(synced)).stdout
+
+    assert code == 0
+    assert list(found) == [*KNOWN, *LATER]
+    assert {check["state"] for check in found.values()} == {"ok", "note"}
+    assert shown.endswith("\nNothing is wrong.\n")
+
+
+def test_it_works_while_the_daemon_runs(synced):
+    with synced.running("run") as process:
+        wait_until(lambda: examine(synced)[1]["daemon"]["says"] == "running", process)
+        assert examine(synced)[0] == 0
+
+
+def test_without_anything_it_says_what_to_begin_with(tmp_path):
+    program = Program(tmp_path)
+
+    code, found = examine(program)
+
+    assert code == 1
+    assert found["config"]["says"] == "no file: everything is at its default"
+    assert found["token"]["fix"] == "semysync init asks for it and keeps it safe"
+    assert "there is no mirror at" in found["database"]["says"]
+    assert "service" not in found
+
+
+def test_a_token_that_is_refused_ends_it_with_69(synced, sandbox):
+    synced.configure(sandbox.base_url, token="wrong-one")
+    synced.config.chmod(0o600)
+
+    code, found = examine(synced)
+
+    assert code == 69
+    assert found["token"]["state"] == "wrong"
+    assert "database" in found
+
+
+def test_without_a_network_the_rest_is_examined(synced, sandbox):
+    sandbox.stop()
+
+    code, found = examine(synced)
+
+    assert code == 1
+    assert found["service"]["state"] == "wrong"
+    assert found["token"]["state"] == "note"
+    assert found["database"]["state"] == "ok"
+
+
+def test_a_service_that_is_sick_is_no_refusal(synced, sandbox):
+    sandbox.set(fault="http_500")
+
+    code, found = examine(synced)
+
+    assert code == 1
+    assert found["service"]["state"] == "wrong"
+
+
+def test_a_configuration_with_mistakes_is_shown_with_all_of_them(synced):
+    synced.config.write_text("[pull]\ninbox = 3\n[send]\nbatch = 900\n")
+
+    code, found = examine(synced)
+
+    assert code == 1
+    assert "did you mean `inbox_s`" in found["config"]["says"]
+    assert "batch = 900" in found["config"]["says"]
+    assert found["database"]["state"] == "ok"
+
+
+@pytest.mark.parametrize(
+    ("done", "says"),
+    [
+        ("drop trigger outbox_new", "lacks the trigger outbox_new"),
+        ("drop view health", "lacks the view health"),
+        ("drop table conflicts", "lost the table conflicts"),
+    ],
+)
+def test_what_others_dropped_is_found(synced, done, says):
+    change(synced, done)
+
+    ended = synced.run("doctor", PATH=no_systemd(synced))
+
+    assert ended.returncode == 1
+    assert says in ended.stdout
+
+
+def test_damage_is_found(synced):
+    with closing(sqlite3.connect(synced.mirror)) as conn:
+        conn.execute("pragma wal_checkpoint(truncate)")
+        page = conn.execute("select rootpage from sqlite_master where name = 'inbox'").fetchone()[0]
+    with synced.mirror.open("r+b") as raw:
+        raw.seek((page - 1) * 4096)
+        raw.write(b"\xff" * 4096)
+
+    code, found = examine(synced)
+
+    assert code == 1
+    assert "damaged" in found["database"]["says"]
+
+
+def test_a_mirror_that_all_may_read_is_found(synced):
+    synced.mirror.chmod(0o644)
+
+    code, found = examine(synced)
+
+    assert code == 1
+    assert found["permissions"]["fix"] == f"chmod 600 {synced.mirror}"
+
+
+def test_a_mirror_that_we_may_not_open_is_explained(synced):
+    synced.mirror.chmod(0o000)
+
+    code, found = examine(synced)
+
+    assert code == 1
+    assert "you may not" in found["access"]["says"]
+    assert "chmod u+rwX" in found["access"]["fix"]
+
+
+def test_a_wrong_zone_is_found(synced, sandbox):
+    change(synced, "insert or replace into settings values ('utc_offset', '180')")
+    synced.configure(sandbox.base_url, api='timezone = "+06:00"')
+    synced.config.chmod(0o600)
+
+    code, found = examine(synced)
+
+    assert code == 1
+    assert found["time zone"]["says"] == (
+        "+06:00 is at UTC+06:00, the service's clock at UTC+03:00"
+    )
+
+
+def test_a_clock_that_is_wrong_is_found(tmp_path):
+    from datetime import UTC, datetime, timedelta
+
+    ahead = Sandbox(
+        messages=5, devices=1, token=TOKEN, clock=lambda: datetime.now(UTC) - timedelta(hours=2)
+    )
+    with ahead:
+        program = Program(tmp_path)
+        program.configure(ahead.base_url)
+        _, found = examine(program)
+
+    assert found["clock"]["state"] == "wrong"
+    assert "s ahead of the service's" in found["clock"]["says"]
+
+
+SYSTEMCTL = """#!/bin/sh
+[ "$1" = show ] || exit 3
+echo "LoadState=loaded
+UnitFileState={enabled}
+ActiveState={active}
+Result=success"
+"""
+
+
+@pytest.mark.parametrize(
+    ("enabled", "active", "state"),
+    [("enabled", "active", "ok"), ("disabled", "active", "wrong"), ("enabled", "failed", "wrong")],
+)
+def test_the_unit_is_what_systemctl_says(synced, enabled, active, state):
+    fake = synced.home / "bin" / "systemctl"
+    fake.parent.mkdir()
+    fake.write_text(SYSTEMCTL.format(enabled=enabled, active=active))
+    fake.chmod(0o755)
+
+    assert examine(synced)[1]["unit"]["state"] == state
+
+
+def test_a_systemctl_without_systemd_is_no_finding(synced):
+    fake = synced.home / "bin" / "systemctl"
+    fake.parent.mkdir()
+    fake.write_text("#!/bin/sh\necho 'System has not been booted with systemd' >&2\nexit 1\n")
+    fake.chmod(0o755)
+
+    code, found = examine(synced)
+
+    assert code == 0
+    assert "unit" not in found
+
+
+def test_it_changes_nothing(synced):
+    def state():
+        return {
+            path: (path.stat().st_mtime_ns, path.stat().st_mode, path.read_bytes())
+            for path in (synced.mirror, synced.config)
+        }
+
+    before = state()
+    examine(synced)
+
+    assert state() == before
