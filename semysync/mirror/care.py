@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterable, Mapping
 from contextlib import closing
 from functools import cache
-from itertools import count
+from itertools import chain, count
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,7 +25,7 @@ from semysync.errors import MirrorUnusable
 from semysync.mirror import file
 from semysync.mirror.access import correct_modes, new_file, obstacle, real, sync_folder
 from semysync.mirror.file import APPLICATION_ID, check_version, connect, explanation, writing
-from semysync.mirror.schema import MIGRATIONS, REWRITING
+from semysync.mirror.schema import MADE_UP_FOR, MIGRATIONS, REWRITING
 
 log = structlog.get_logger("semysync")
 
@@ -242,7 +242,10 @@ def put_right(conn: sqlite3.Connection, path: Path, migrations: Migrations = MIG
         with writing(conn):
             missing = differences(conn, migrations).missing  # another program may have been faster
             for thing in missing:
-                _make_again(conn, thing)
+                conn.execute(thing.sql)
+            making_up = [MADE_UP_FOR.get(thing.name, ()) for thing in missing]
+            for statement in dict.fromkeys(chain.from_iterable(making_up)):
+                conn.execute(statement)
     except sqlite3.Error as exc:
         if explanation(path, exc) is None:
             raise MirrorUnusable(
@@ -259,12 +262,6 @@ def lost_sentence(path: Path, what: Iterable[str]) -> str:
         f"{path} has lost {', '.join(what)}: restore a copy of it, or move it aside and start a "
         "new mirror"
     )
-
-
-def _make_again(conn: sqlite3.Connection, thing: Thing) -> None:
-    conn.execute(thing.sql)
-    if _is_search(thing):
-        conn.execute(f'insert into "{thing.name}" ("{thing.name}") values (\'rebuild\')')  # noqa: S608  a name of ours
 
 
 def differences(conn: sqlite3.Connection, migrations: Migrations = MIGRATIONS) -> Differences:

@@ -338,6 +338,20 @@ create trigger sent_moves_draft after update on sent when old.status <> new.stat
 end
 """
 
+# What these two triggers do, for drafts that came or moved while they were missing. A key that an
+# earlier draft has used stays that one's.
+ENTER_IN_LEDGER = (
+    """insert or ignore into outbox_keys (id, client_key)
+        select id, nullif(client_key, '') from outbox""",
+    "insert or ignore into outbox_keys (id) select id from outbox",
+)
+FOLLOW_SENT = """
+update outbox
+   set status = (select status from sent where id = sent_id)
+ where status in ('accepted', 'on_phone', 'sent', 'cancelling')
+   and (select status from sent where id = sent_id) not in (status, 'accepted')
+"""
+
 DRAFTS = (
     OUTBOX,
     OUTBOX_KEYS,

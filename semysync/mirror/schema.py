@@ -255,6 +255,12 @@ end
 
 SEARCH = (*SEARCH_TABLES, *SEARCH_TRIGGERS)
 
+# An index that holds what its box does not say any more is damaged by the next change.
+REBUILD = {
+    box: f"insert into {box}_fts ({box}_fts) values ('rebuild')"  # noqa: S608  names of ours
+    for box in ("inbox", "sent")
+}
+
 INDEXES = (
     "create index device_samples_by_device on device_samples (device_id, at)",
     "create index contacts_by_time on contacts (last_at)",
@@ -302,6 +308,18 @@ select contact, name, last_at, last_direction,
        read_until
   from contacts
 """
+
+#: what makes up for what may have happened while something was missing, when it is put back
+MADE_UP_FOR = {
+    "inbox_fts": (REBUILD["inbox"],),
+    "sent_fts": (REBUILD["sent"],),
+    "inbox_text_changes": (REBUILD["inbox"],),
+    "inbox_row_goes": (REBUILD["inbox"],),
+    "sent_text_changes": (REBUILD["sent"],),
+    "sent_row_goes": (REBUILD["sent"],),
+    "outbox_kept": rules.ENTER_IN_LEDGER,
+    "sent_moves_draft": (rules.FOLLOW_SENT,),
+}
 
 
 @MIGRATIONS()

@@ -54,7 +54,6 @@ from semysync.model import Account, Box, Device, Illegible, Message
 
 log = structlog.get_logger("semysync")
 
-SLICE = 2_000  #: rows a transaction, where many are written anew
 HIGHEST_ID = 2**63 - 1
 
 

@@ -473,6 +473,72 @@ def test_what_transform_strips_is_put_back(mirror):
     assert {line["event"] for line in lines} == {"mirror.put_back", "mirror.differs"}
 
 
+@pytest.mark.parametrize(
+    ("box", "harm"),
+    [
+        ("inbox", "update inbox set text = 'another' where id = 3"),
+        ("inbox", "delete from inbox where id = 3"),
+        ("sent", "update sent set text = 'another' where id = 3"),
+        ("sent", "delete from sent where id = 3"),
+    ],
+)
+def test_what_happened_without_a_trigger_of_the_search_is_caught_up_with(mirror, box, harm):
+    """An index that still holds what a row no longer says is damaged by its next change."""
+    change(
+        mirror,
+        "insert into sent (id, text, channel, mirrored_at) values (3, 'text 3', 'sms', '')",
+        "insert into sent_fts (rowid, text) values (3, 'text 3')",
+        f"drop trigger {box}_{'row_goes' if harm.startswith('delete') else 'text_changes'}",
+        harm,
+    )
+
+    up_to_date(mirror)
+    change(mirror, f"update {box} set text = 'the last' where id = 3")
+
+    found = f"select rowid from {box}_fts where {box}_fts match ?"
+    assert ask(mirror, found.replace("?", "'3'")) == []
+    assert ask(mirror, found.replace("?", "'another'")) == []
+    assert len(ask(mirror, found.replace("?", "'last'"))) == harm.startswith("update")
+
+
+def test_a_draft_that_came_without_the_ledger_is_entered_there(mirror):
+    change(
+        mirror,
+        "drop trigger outbox_kept",
+        "insert into outbox (phone, text, client_key) values ('+79201234567', 'Hello', 'k')",
+    )
+
+    up_to_date(mirror)
+
+    again = (
+        "insert or replace into outbox (phone, text, client_key) values ('+79201234567', 'x', 'k')"
+    )
+    with pytest.raises(sqlite3.IntegrityError, match="OR IGNORE"):
+        change(mirror, again)
+    assert ask(mirror, "select text from outbox") == [("Hello",)]
+
+
+def test_a_draft_whose_message_moved_without_the_trigger_follows_it(mirror):
+    change(
+        mirror,
+        "insert into outbox (phone, text) values ('+79201234567', 'Hello')",
+        "update outbox set contact = phone, updated_at = strftime('%Y-%m-%dT%H:%M:%f000Z', 'now')",
+        """update outbox set status = 'sending', attempts = 1,
+                             updated_at = strftime('%Y-%m-%dT%H:%M:%f000Z', 'now')""",
+        """update outbox set status = 'accepted', sent_id = 7,
+                             updated_at = strftime('%Y-%m-%dT%H:%M:%f000Z', 'now')""",
+        "insert into sent (id, channel, mirrored_at) values (7, 'sms', '')",
+        "drop trigger sent_moves_draft",
+        "update sent set is_send_to_phone = 1, is_send = 1, is_delivered = 1 where id = 7",
+    )
+    before = ask(mirror, "select status from outbox")
+
+    up_to_date(mirror)
+
+    assert before == [("accepted",)]
+    assert ask(mirror, "select status from outbox") == [("delivered",)]
+
+
 @pytest.mark.parametrize("lost", ["view messages", "view health", "index contacts_by_time"])
 def test_views_and_indexes_that_are_gone_are_put_back(mirror, lost):
     before = schema_of(mirror)
