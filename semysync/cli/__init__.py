@@ -17,6 +17,7 @@ from semysync.cli.demo import demo
 from semysync.cli.doctor import doctor
 from semysync.cli.drafts import cancel, hold, outbox, release, retry
 from semysync.cli.exporting import export
+from semysync.cli.forgetting import forget
 from semysync.cli.hooks import hooks
 from semysync.cli.messages import conversations, messages, search
 from semysync.cli.pulling import run, sync
@@ -77,6 +78,7 @@ for command in (
     status,
     doctor,
     export,
+    forget,
     backup,
     hooks,
     web,

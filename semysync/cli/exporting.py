@@ -12,6 +12,7 @@ import click
 
 from semysync.cli import formats, pages
 from semysync.cli.common import (
+    complain,
     config_option,
     database_option,
     examples,
@@ -19,6 +20,7 @@ from semysync.cli.common import (
 from semysync.cli.messages import narrowed, narrowing
 from semysync.cli.reading import reading
 from semysync.mirror import export as exports
+from semysync.mirror import person as persons
 from semysync.mirror.export import Selection
 from semysync.mirror.history import Narrowed
 
@@ -33,6 +35,7 @@ SUFFIXES = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "p
         "semysync export sent --format parquet --by-month --out archive/",
         "semysync export --format html --out pages/",
         "semysync export device_samples --out samples.csv",
+        "semysync export --person +79201234567 --out anna.jsonl",
     )
 )
 @click.argument("what", required=False, default="messages", metavar="[TABLE]")
@@ -45,6 +48,7 @@ SUFFIXES = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "p
     help="A file, or a folder for --by-month and html; else standard output.",
 )
 @click.option("--by-month", is_flag=True, help="A file for each month, in the folder --out.")
+@click.option("--person", help="Everything about this number or name, from every table.")
 @click.option("--force", is_flag=True, help="Replace files that are there already.")
 @narrowing
 @config_option
@@ -54,6 +58,7 @@ def export(
     form: str | None,
     out: Path | None,
     by_month: bool,
+    person: str | None,
     force: bool,
     config: Path | None,
     database: Path | None,
@@ -66,9 +71,14 @@ def export(
     to standard output or a file, Parquet to a file (it needs `pip install 'semysync[parquet]'`), and
     html makes a page for each conversation. Times are as the mirror has them.
 
+    --person is for someone who asks what is kept of them: JSON lines, each a table and a row of it.
+
     All is of one moment, and the order is always the same. A file has its name only once it is
     complete. TIME is as in `semysync messages`.
     """
+    if person is not None:
+        one_person(person, out, config, database, force=force)
+        return
     form = form or (SUFFIXES.get(out.suffix.lower(), "csv") if out and not by_month else "csv")
     if out is None and (by_month or form in {"parquet", "html"}):
         raise click.UsageError(f"{'--by-month' if by_month else form} needs --out")
@@ -87,6 +97,23 @@ def export(
             click.echo(f"{len(files):,} files in {out}")
         else:
             one_file(conn, selected, out, form, force=force)
+
+
+def one_person(
+    named: str, out: Path | None, config: Path | None, database: Path | None, *, force: bool
+) -> None:
+    """Write everything about a person, as JSON lines."""
+    with reading(config, database) as conn, ExitStack() as complete:
+        conn.execute("begin")
+        contact = persons.contact_here(conn, named) or named
+        lines = ({"table": table, "row": dict(row)} for table, row in persons.data(conn, contact))
+        file = complete.enter_context(formats.new_file(out, force=force)) if out else None
+        count = formats.write_lines(file or sys.stdout.buffer, lines)
+    if out:
+        click.echo(f"{count:,} rows: {out}")
+    if not count:
+        complain(f"nothing is known of {named}")
+        sys.exit(1)
 
 
 def chosen(conn: Connection, what: str, wanted: Narrowed) -> Selection:

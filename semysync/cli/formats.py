@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, TypeVar
 
 import click
 import msgspec
@@ -17,6 +17,7 @@ from semysync.mirror.export import Column
 AT_ONCE = 10_000  #: rows in memory, and in a row group of Parquet
 
 Row = tuple[object, ...]
+T = TypeVar("T")
 
 
 class Writer(Protocol):
@@ -71,10 +72,15 @@ def _csv(file: BinaryIO, columns: Sequence[Column], rows: Iterable[Row]) -> int:
 
 def _jsonl(file: BinaryIO, columns: Sequence[Column], rows: Iterable[Row]) -> int:
     names = [column.name for column in columns]
+    return write_lines(file, (dict(zip(names, row, strict=True)) for row in rows))
+
+
+def write_lines(file: BinaryIO, values: Iterable[object]) -> int:
+    """Write values as JSON, each in a line; return how many there were."""
     encode = msgspec.json.Encoder().encode_lines
     count = 0
-    for some in _batches(rows):
-        file.write(encode([dict(zip(names, row, strict=True)) for row in some]))
+    for some in _batches(values):
+        file.write(encode(some))
         count += len(some)
     return count
 
@@ -101,7 +107,7 @@ def _parquet(file: BinaryIO, columns: Sequence[Column], rows: Iterable[Row]) -> 
     return count
 
 
-def _batches(rows: Iterable[Row]) -> Iterator[list[Row]]:
+def _batches(rows: Iterable[T]) -> Iterator[list[T]]:
     rest = iter(rows)
     while some := list(islice(rest, AT_ONCE)):
         yield some

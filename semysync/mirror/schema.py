@@ -10,7 +10,7 @@ runs in other people's programs.
 
 from sqlite_utils import Database, Migrations
 
-from semysync.mirror import followers, missing, pending, purges, rules, unconfirmed, views
+from semysync.mirror import followers, missing, pending, person, purges, rules, unconfirmed, views
 
 MIGRATIONS = Migrations("semysync")
 
@@ -386,3 +386,9 @@ def m009_stricter_drafts(db: Database) -> None:
     """Refuse ids moved by another name, NULs in numbers, texts that show nothing, and 24:00."""
     for statement in rules.MENDED:
         db.execute(statement)
+
+
+@MIGRATIONS()
+def m010_forgotten(db: Database) -> None:
+    """The ids of messages that were removed for good."""
+    db.execute(person.FORGOTTEN)

@@ -32,6 +32,7 @@ from semysync.mirror import (
     missing,
     passes,
     pending,
+    person,
     settings,
 )
 from semysync.mirror.alarms import USUAL, Limits
@@ -154,6 +155,8 @@ class Store(AbstractContextManager["Store"]):
         with self._write() as conn:
             writing = self._writing(conn)
             self._know_devices(conn, {m.device_id for m in messages if m.device_id}, stamp)
+            if forgotten := person.known(conn, box, [message.id for message in messages]):
+                messages = [message for message in messages if message.id not in forgotten]
             there = boxes.find(conn, table, [message.id for message in messages])
             new: dict[int, Row] = {}
             moved: dict[int, tuple[Row, Row]] = {}

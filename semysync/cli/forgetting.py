@@ -1,0 +1,73 @@
+"""`forget`: remove everything about one person from the mirror."""
+
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import click
+
+from semysync.cli.common import (
+    complain,
+    config_option,
+    database_option,
+    examples,
+    json_option,
+    print_json,
+    reader_path,
+)
+from semysync.cli.drafts import agreed
+from semysync.mirror import person
+from semysync.mirror.drafts import open_outbox
+from semysync.mirror.file import explained
+
+
+@click.command(
+    epilog=examples("semysync forget +79201234567", "semysync forget +79201234567 --yes --json")
+)
+@click.argument("contact")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@config_option
+@database_option
+@json_option
+def forget(
+    contact: str, yes: bool, config: Path | None, database: Path | None, as_json: bool
+) -> None:
+    """
+    Remove everything about a number or name from the mirror, for good.
+
+    Messages, drafts that are finished, the name, and what hooks and webhooks left; also from the
+    search index and from the free pages of the file. It shows what would go, and asks. What the
+    account still holds of it is not deleted there, and is not mirrored again; what comes later is.
+
+    The client keys of drafts stay, so that none is sent twice, and so do the numbers of messages.
+    Copies of the mirror keep what they have: backups, replicas, exports and copies before an update.
+    `semysync export --person` writes down before what goes. Ends with 1 where nothing is known, or
+    a draft is still on its way.
+    """
+    path = reader_path(config, database)
+    with explained(path), closing(open_outbox(path)) as conn:
+        theirs = person.contact_here(conn, contact) or contact
+        if unfinished := person.unfinished(conn, theirs):
+            numbers = ", ".join(map(str, unfinished[:10])) + (" …" if len(unfinished) > 10 else "")
+            complain(f"drafts to {contact} are not finished: first `semysync cancel {numbers}`")
+            sys.exit(1)
+        found = person.counts(conn, theirs)
+        if not found:
+            complain(f"nothing is known of {contact}")
+            sys.exit(1)
+        if not yes:
+            for table, count in found.items():
+                click.echo(f"{table:<12} {count:>9,}", err=True)
+        if not agreed(f"Remove all of this about {contact} for good?", yes=yes):
+            complain("nothing was removed")
+            sys.exit(1)
+        gone = person.forget(conn, theirs)
+    if as_json:
+        print_json({"messages": gone.messages, "drafts": gone.drafts})
+    else:
+        click.echo(f"{gone.messages:,} messages and {gone.drafts:,} drafts are removed.")
+    if gone.in_log:
+        complain(
+            "a program that reads the mirror keeps an old state of it; the last traces go when it "
+            "has ended and the daemon has written for a while"
+        )
