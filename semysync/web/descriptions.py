@@ -415,6 +415,10 @@ TABLES: dict[str, dict[str, Any]] = {
             "fields": "JSON: all that it said",
         },
     },
+    "forgotten": {
+        "description": "Messages that were removed for good: they are not mirrored again.",
+        "columns": {"box": "inbox or sent", "id": "the message's number at the service"},
+    },
     "purges": {
         "description": "Messages that were deleted at the service, slice by slice.",
         "sort_desc": "id",
