@@ -415,6 +415,18 @@ TABLES: dict[str, dict[str, Any]] = {
             "fields": "JSON: all that it said",
         },
     },
+    "pending": {
+        "description": "Sent messages that are not final: they are asked for again.",
+        "sort_desc": "due_at",
+        "columns": {
+            "message_id": "the message's number in sent",
+            "since": "when it began to be asked for",
+            "asked_at": "when it was last asked for",
+            "due_at": "when it is asked for next",
+            "absences": "how often it was not in an answer",
+            "absent_since": "when it was first not there",
+        },
+    },
     "forgotten": {
         "description": "Messages that were removed for good: they are not mirrored again.",
         "columns": {"box": "inbox or sent", "id": "the message's number at the service"},
