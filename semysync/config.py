@@ -97,7 +97,7 @@ class Purge(msgspec.Struct, frozen=True, kw_only=True):
     sent_days: PurgeDays = 30
     max_per_pass: Positive = 500
     keep: list[str] = []
-    needs_copy: str = "auto"
+    needs_copy: Literal["auto", "no"] = "auto"
 
 
 class Devices(msgspec.Struct, frozen=True, kw_only=True):

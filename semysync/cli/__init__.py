@@ -21,6 +21,7 @@ from semysync.cli.forgetting import forget
 from semysync.cli.hooks import hooks
 from semysync.cli.messages import conversations, messages, search
 from semysync.cli.pulling import run, sync
+from semysync.cli.purging import purge
 from semysync.cli.reading import devices
 from semysync.cli.sandbox import sandbox
 from semysync.cli.sending import send
@@ -71,6 +72,7 @@ for command in (
     hold,
     release,
     retry,
+    purge,
     messages,
     conversations,
     search,

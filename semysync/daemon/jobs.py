@@ -6,6 +6,7 @@ own, so that a long one never delays the others; the client they share asks one 
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
@@ -13,8 +14,12 @@ from typing import NamedTuple
 import structlog
 
 from semysync.config import Config
+from semysync.errors import MirrorBusy
+from semysync.mirror.lock import Lock, Right
+from semysync.mirror.purges import Purges
 from semysync.mirror.store import Store
 from semysync.model import Box
+from semysync.passes.purge import Purger
 from semysync.passes.send import AGREE_S
 from semysync.passes.sync import Outcome, Sync
 from semysync.service.client import Client
@@ -66,7 +71,8 @@ def jobs(config: Config, look_at_sent: Step) -> list[Job]:
         Job("sent", pull.sent_s, look_at_sent, needs_devices=boxes),
         Job("account", pull.account_s, lambda kit: kit.sync.account()),
         Job("refresh", REFRESH_S, refresh, needs_devices=True),
-        # Here: verify, purge. A step that must not run makes no line: `if` it is enabled.
+        # Here: verify. A step that must not run makes no line: `if` it is enabled.
+        *([Job("purge", config.purge.every_s, purge, needs_devices=True)] * config.purge.enabled),
         Job("housekeeping", HOUSEKEEPING_S, housekeeping, asks=False),
     ]
 
@@ -74,6 +80,22 @@ def jobs(config: Config, look_at_sent: Step) -> list[Job]:
 def refresh(kit: Kit) -> Outcome | None:
     """Ask again for sent messages that may have changed, where that is due."""
     return kit.sync.refresh() if kit.sync.refresh_is_due() else None
+
+
+def purge(kit: Kit) -> None:
+    """Delete at the service what may go, unless a person does that at this moment."""
+    config, mirror = kit.config, kit.store.path
+    with suppress(MirrorBusy), Lock(mirror, Right.PURGE), Purges(mirror) as purges:
+        purger = Purger(
+            kit.client,
+            kit.store,
+            purges,
+            kit.sync,
+            config.purge,
+            region=config.contacts.region,
+            backup=config.backup,
+        )
+        purger.once()
 
 
 def housekeeping(kit: Kit) -> None:

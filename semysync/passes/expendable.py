@@ -55,7 +55,7 @@ class Reason(StrEnum):
 
 SENTENCES = {
     Reason.MISSING: "the service does not show it any more",
-    Reason.ABSENT: "the service did not show it when asked for it by name; asked again in a week",
+    Reason.ABSENT: "the service did not show it under its id and date; asked again in a week",
     Reason.CLASH: "another message came under its id: see the table conflicts",
     Reason.DRAFT: "it belongs to a draft that is on its way",
     Reason.DOUBT: "it may be the message of a draft whose answer was lost",
@@ -64,9 +64,9 @@ SENTENCES = {
     Reason.KEPT: "its contact is kept, as `keep` in [purge] says",
     Reason.DEVICE: "its device is not in the account",
     Reason.UNDATED: "it has no date",
-    Reason.YOUNG: "it is too young",
-    Reason.AMONG_YOUNG: "it came after a message that is too young",
-    Reason.UNPROVEN: "its date may be wrong, and it was not seen here for as long as the limit",
+    Reason.YOUNG: "it is not {days} days old, by the latest that its date can mean",
+    Reason.AMONG_YOUNG: "it came after a message that is younger than {days} days",
+    Reason.UNPROVEN: "its date may be wrong, and it was not here {days} days ago",
     Reason.UNCOPIED: "no copy holds it yet",
 }
 
@@ -111,7 +111,7 @@ def _why_too_young(
         return Reason.AMONG_YOUNG
     if held.seen_at > limit and _may_lie(box, held, dated, facts):
         return Reason.UNPROVEN
-    if limits.copied_until is not None and held.touched_at > limits.copied_until:
+    if limits.copied_until is not None and held.touched_at >= limits.copied_until:
         return Reason.UNCOPIED
     return None
 
@@ -172,8 +172,19 @@ class Slice(NamedTuple):
         return tuple(held.id for held in self.messages)
 
     def only(self, ids: Collection[int]) -> "Slice":
-        """Return the slice with some of its messages."""
-        return self._replace(messages=tuple(held for held in self.messages if held.id in ids))
+        """
+        Return the slice with some of its messages.
+
+        In the inbox, where it is a range, with the most of them that no other one lies between.
+        """
+        runs: list[list[Held]] = [[]]
+        for held in self.messages:
+            if held.id in ids:
+                runs[-1].append(held)
+            elif self.box is Box.INBOX:
+                runs.append([])
+        longest: list[Held] = max(runs, key=len)
+        return self._replace(messages=tuple(longest))
 
     def named(self, way: Way, now: datetime) -> Doomed | None:
         """Name the messages to the service; None where a window of dates cannot hold them."""
@@ -249,6 +260,17 @@ class Came(NamedTuple):
     changed: frozenset[int]  #: of those it answered with, different from what is here
     left: frozenset[int]  #: of those that were to go, still shown
     vanished: frozenset[int] = frozenset()  #: other messages of the box that are not shown any more
+
+
+def absent(before: Sequence[int], after: Sequence[int]) -> frozenset[int]:
+    """Return what is in the first of two ascending lists, which may be long, and not in the other."""
+    found, place = [], 0
+    for number in before:
+        while place < len(after) and after[place] < number:
+            place += 1
+        if place == len(after) or after[place] != number:
+            found.append(number)
+    return frozenset(found)
 
 
 def gone(doomed: Collection[int], came: Came) -> frozenset[int]:

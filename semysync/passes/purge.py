@@ -8,8 +8,9 @@ The first thing that is not as expected ends it, until a person begins anew.
 """
 
 import math
+import sqlite3
 from array import array
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -18,7 +19,7 @@ from itertools import takewhile
 import msgspec
 import structlog
 
-from semysync.config import Purge
+from semysync.config import Backup, Purge
 from semysync.contact import contact_of
 from semysync.errors import (
     AnswerLost,
@@ -27,14 +28,14 @@ from semysync.errors import (
     SemysyncError,
     ServiceError,
 )
-from semysync.mirror import purges
+from semysync.mirror import copies, purges
 from semysync.mirror.passes import Pass
 from semysync.mirror.purges import OpenPurge, Purges
 from semysync.mirror.store import Store
 from semysync.mirror.times import utc_text
-from semysync.model import Box, Facts, Held, Received, Sent
+from semysync.model import Box, Held, Received, Sent
 from semysync.passes import expendable
-from semysync.passes.expendable import WAYS, Came, Limits, Slice, Way
+from semysync.passes.expendable import WAYS, Came, Limits, Reason, Slice, Way
 from semysync.passes.look import FIRST_WIDTH, Look, Shown
 from semysync.passes.pull import parted
 from semysync.passes.sync import Sync
@@ -43,7 +44,10 @@ from semysync.service.questions import MOST_IDS, Doomed, Ids, Range
 
 log = structlog.get_logger("semysync")
 
-MOST_REQUESTS = 90  #: of a pass, not to stand in the way of others; the next one goes on
+MOST_REQUESTS = 120  #: of a pass of the daemon, not to stand in others' way; the next one goes on
+
+
+NO_BACKUP = Backup()
 
 
 @dataclass(slots=True)
@@ -63,8 +67,8 @@ class Purger:
     """
     Purges one account. Needs the purge lock.
 
-    `copied_until` tells up to when copies hold all of the mirror, and raises `PurgeUnsafe` where
-    that should be known and is not.
+    `backup` says where copies of the mirror are made; `watch` is told after each slice how many
+    messages went so far.
     """
 
     def __init__(
@@ -76,7 +80,9 @@ class Purger:
         config: Purge,
         *,
         region: str | None = None,
-        copied_until: Callable[[], datetime | None] = lambda: None,
+        backup: Backup = NO_BACKUP,
+        most_requests: int = MOST_REQUESTS,
+        watch: Callable[[int], None] = lambda _: None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._client = client
@@ -84,11 +90,14 @@ class Purger:
         self._purges = log_
         self._sync = sync
         self._config = config
-        self._keep = kept(config.keep, region)
-        self._copied_until = copied_until
+        self._region = region
+        self._backup = backup
+        self._most_requests = most_requests
+        self._watch = watch
         self._now = now
         self._ways = {box: list(ways) for box, ways in WAYS.items()}
         self._passed_over: set[int] = set()
+        self._before: dict[Box, array[int]] = {}
         self._ends_at = 0
 
     def once(self) -> Purged:
@@ -98,13 +107,16 @@ class Purger:
                 raise PurgeStopped(f"{why}; `semysync purge --yes` begins anew, with one message")
             self._settle_open(purged)
             self._pull()
-            copied_until = self._copied_until()
+            self._time()  # before anything else is read off a clock
+            limits = limits_of(
+                self._purges.conn, self._config, self._backup, self._region, self._now()
+            )
             began, most = self._client.requests, self._config.max_per_pass
             # Half for each box; what one does not use is the other's.
             for box, share in ((Box.INBOX, 0.5), (Box.SENT, 1), (Box.INBOX, 1)):
-                self._ends_at = began + int(share * MOST_REQUESTS)
+                self._ends_at = began + int(share * self._most_requests)
                 left = min(math.ceil(share * most), most - purged.messages)
-                self._box(box, left, copied_until, purged)
+                self._box(box, left, limits[box], purged)
         return purged
 
     def _pull(self) -> None:
@@ -127,15 +139,12 @@ class Purger:
             )
         return min(ours, theirs)
 
-    def _box(self, box: Box, most: int, copied_until: datetime | None, purged: Purged) -> None:
-        """Purge a box, slice by slice, each planned after the one before."""
-        days = days_of(self._config, box)
-        limits = Limits(days, self._keep, copied_until)
+    def _box(self, box: Box, most: int, limits: Limits, purged: Purged) -> None:
+        """Purge a box, slice by slice; where they grow, the next ones are planned anew."""
         while most > 0:
             now = self._time()
             size = expendable.size_after(purges.clean(self._purges.conn, box))
-            facts = purges.facts(self._purges.conn, box, days, now)
-            planned = list(self._plan(box, facts, limits, now, size=size, most=most))
+            planned = list(self._plan(box, limits, now, size=size, most=most))
             if not planned:
                 return
             for doomed in planned:
@@ -144,42 +153,39 @@ class Purger:
                 went = self._take(doomed, first=size == 1)
                 purged.gone[box] += went
                 most -= went
+                self._watch(purged.messages)
                 if expendable.size_after(purges.clean(self._purges.conn, box)) != size:
                     break
 
     def _plan(
-        self, box: Box, facts: Facts, limits: Limits, now: datetime, *, size: int, most: int
+        self, box: Box, limits: Limits, now: datetime, *, size: int, most: int
     ) -> Iterator[Slice]:
-        rows: Iterable[Held] = purges.rows(self._purges.conn, box, now)
-        if (young := facts.first_young) is not None:
-            rows = takewhile(lambda held: held.id < young, rows)
-        facts = facts._replace(absent=facts.absent | self._passed_over)
-        judged = ((held, expendable.why_it_stays(box, held, facts, limits, now)) for held in rows)
-        return expendable.slices(
-            box, judged, size=size, most=min(size, most) if size == 1 else most
-        )
+        judged = judge(self._purges.conn, box, limits, now, passed_over=self._passed_over)
+        # Nothing goes after the first message that is too young.
+        old = takewhile(lambda one: one[1] is not Reason.AMONG_YOUNG, judged)
+        return expendable.slices(box, old, size=size, most=1 if size == 1 else most)
 
     def _take(self, doomed: Slice, *, first: bool) -> int:
         """Delete a slice, if everything is as it should be; return how many messages went."""
+        if first and doomed.box not in self._before:
+            self._before[doomed.box] = self._whole(doomed.box)
         found = self._listed(doomed)
         if found is None:
             return 0
         doomed, asked = found
-        before = self._whole(doomed.box) if first else None
+        before = self._before.pop(doomed.box, None)
         now = self._time()
         purge = self._purges.commit(doomed.box, doomed.device_id, doomed.ids, asked.fields(), now)
         said, changed, failure = self._delete(doomed, asked, purge)
         try:
             left = self._still_shown(doomed.box, doomed.device_id, doomed.ids)
-            after = self._whole(doomed.box) if before else None
+            after = self._whole(doomed.box) if before else before
         except ServiceError:
             if said is None or said <= set(doomed.ids):
                 raise  # the next pass begins with asking again
             return self._settle(purge, Came(said, changed, frozenset()), failure)
-        vanished = set(before or ()) - set(after or ()) - set(doomed.ids)
-        return self._settle(
-            purge, Came(said, changed, frozenset(left), frozenset(vanished)), failure
-        )
+        vanished = expendable.absent(before or (), after or ()) - frozenset(doomed.ids)
+        return self._settle(purge, Came(said, changed, frozenset(left), vanished), failure)
 
     def _settle(self, purge: OpenPurge, came: Came, failure: ServiceError | None) -> int:
         """Write down what a deletion came to; raise where it is no good."""
@@ -314,7 +320,7 @@ class Purger:
         return shown
 
     def _whole(self, box: Box) -> "array[int]":
-        """List a box from end to end, of every device that the account has; return the ids."""
+        """List a box from end to end, of every device that the account has; return all ids."""
         ids = array("q")
         for device in self._store.known_devices():
             if not device.there:
@@ -329,7 +335,7 @@ class Purger:
                 size = len(messages) + len(illegible)
                 look.learn(question, Shown(shown, size, answer.more))
                 ids.extend(shown)
-        return ids
+        return array("q", sorted(ids))
 
     def _settle_open(self, purged: Purged) -> None:
         """Find out what became of deletions that nobody has seen the end of: a kill, a lost answer."""
@@ -360,11 +366,29 @@ class Purger:
             log.info("purge.finished", **counts, requests=noted.requests)
 
 
-def kept(keep: Iterable[str], region: str | None) -> frozenset[str]:
-    """Return the contacts that are never purged, in the form that the mirror has."""
-    return frozenset(filter(None, (contact_of(one, region) for one in keep)))
+def judge(
+    conn: sqlite3.Connection,
+    box: Box,
+    limits: Limits,
+    now: datetime,
+    passed_over: Collection[int] = (),
+) -> Iterator[tuple[Held, Reason | None]]:
+    """Return the messages of a box that were not purged, ascending, each with why it stays."""
+    facts = purges.facts(conn, box, limits.days, now)
+    facts = facts._replace(absent=facts.absent | frozenset(passed_over))
+    for held in purges.rows(conn, box, now):
+        yield held, expendable.why_it_stays(box, held, facts, limits, now)
 
 
-def days_of(config: Purge, box: Box) -> int:
-    """Return how old a message of a box must be."""
-    return config.inbox_days if box is Box.INBOX else config.sent_days
+def limits_of(
+    conn: sqlite3.Connection, config: Purge, backup: Backup, region: str | None, now: datetime
+) -> dict[Box, Limits]:
+    """
+    Return what the configuration says of each box.
+
+    Raises `PurgeUnsafe` where messages must be in a copy first, and there is none.
+    """
+    keep = frozenset(filter(None, (contact_of(one, region) for one in config.keep)))
+    copied_until = copies.copied_until(conn, config, backup, now)
+    days = {Box.INBOX: config.inbox_days, Box.SENT: config.sent_days}
+    return {box: Limits(days[box], keep, copied_until) for box in Box}

@@ -4,6 +4,7 @@ import json
 import signal
 import sqlite3
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from processes import IMPATIENT, PATIENCE_S, QUICK, TOKEN, end, truth, wait_until
@@ -237,3 +238,35 @@ def test_without_a_token_it_does_not_start(program, sandbox):
 
     assert ended.returncode == 78
     assert "set `token_file`" in ended.stderr
+
+
+def test_it_purges_on_its_schedule_where_that_is_enabled(program, sandbox):
+    account = sandbox.account
+    account.remove("inbox", account.ids("inbox"))
+    device = min(account.devices)
+    long_ago = datetime.now(UTC) - timedelta(days=40)
+    old = account.receive("+79201234567", "Old", device, at=long_ago)
+    new = account.receive("+79201234567", "New", device)
+    purging = "[purge]\nenabled = true\nevery_s = 1\n"
+    program.configure(sandbox.base_url, api="requests_per_minute = 100000", rest=QUICK + purging)
+
+    with program.running("run") as process:
+        wait_until(lambda: old not in account.ids("inbox"), process)
+        account.change("inbox", new, msg="Newer")
+        code, logged = end(process)
+
+    assert code == 0
+    assert new in account.ids("inbox")
+    assert not [line for line in events(logged) if line["level"] == "error"]
+
+
+def test_it_never_deletes_where_that_is_not_enabled(program, sandbox):
+    long_ago = datetime.now(UTC) - timedelta(days=40)
+    sandbox.account.receive("+79201234567", "Old", at=long_ago)
+
+    with program.running("run") as process:
+        wait_until(lambda: has_all(program, sandbox), process)
+        end(process)
+
+    assert not [call for call in sandbox.requests if call.method.startswith("del_")]
+    assert "purge" not in {row[0] for row in program.ask("select kind from passes")}
