@@ -316,11 +316,18 @@ def _hooks(raw: Any, mistakes: list[str]) -> tuple[Hook, ...]:
     return tuple(hooks)
 
 
+def usual_place(environ: Mapping[str, str] = os.environ) -> Path:
+    """Return where a user's configuration belongs."""
+    if named := environ.get("SEMYSYNC_CONFIG"):
+        return Path(named)
+    return _home(environ, "XDG_CONFIG_HOME", ".config") / "semysync" / "config.toml"
+
+
 def _usual(environ: Mapping[str, str]) -> Iterator[Path]:
     if named := environ.get("SEMYSYNC_CONFIG"):
         yield Path(named)
         return
-    ours = _home(environ, "XDG_CONFIG_HOME", ".config") / "semysync" / "config.toml"
+    ours = usual_place(environ)
     # A folder that may not be entered is somebody else's: `Path.exists` would raise for it.
     yield from (path for path in (ours, SYSTEM_CONFIG) if os.path.exists(path))  # noqa: PTH110
 

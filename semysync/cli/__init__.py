@@ -19,6 +19,7 @@ from semysync.cli.drafts import cancel, hold, outbox, release, retry
 from semysync.cli.exporting import export
 from semysync.cli.forgetting import forget
 from semysync.cli.hooks import hooks
+from semysync.cli.init import init
 from semysync.cli.messages import conversations, messages, search
 from semysync.cli.pulling import run, sync
 from semysync.cli.purging import purge
@@ -64,6 +65,7 @@ def main() -> None:
 
 for command in (
     demo,
+    init,
     run,
     sync,
     send,
