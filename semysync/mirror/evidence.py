@@ -78,6 +78,14 @@ class Unknown(NamedTuple):
     held: bool
 
 
+class Settled(NamedTuple):
+    """How the search for a draft's message ended: `queued`, `held`, `expired` or `cancelled`."""
+
+    draft_id: int
+    status: str
+    why: str | None
+
+
 class Evidence:
     """The sender's view of what was lost, over its connection."""
 
@@ -182,12 +190,13 @@ class Evidence:
         with self._outbox.writing() as conn:
             conn.executemany(SAY, [{"draft_id": i, "error": s} for i, s in sentences.items()])
 
-    def settle(self, draft_id: int, status: str, why: str | None) -> None:
-        """End the search for a draft's message: `queued`, `held`, `expired` or `cancelled`."""
+    def settle(self, ended: Sequence[Settled]) -> None:
+        """End the search for the messages of drafts."""
         with self._outbox.writing() as conn:
-            conn.execute(SETTLED, {"draft_id": draft_id, "status": status, "error": why})
-            if status in {"expired", "held"}:
-                conn.execute("update attempts set held = 0 where draft_id = ?", (draft_id,))
+            for draft_id, status, why in ended:
+                conn.execute(SETTLED, {"draft_id": draft_id, "status": status, "error": why})
+                if status in {"expired", "held"}:
+                    conn.execute("update attempts set held = 0 where draft_id = ?", (draft_id,))
 
     # What is learnt of the service.
 

@@ -49,17 +49,20 @@ update outbox
  where id = :id
 """
 
-# A draft that was tried before goes alone, by the call that can surely be refused; so does a code.
+# A draft that was tried before goes alone, by the call that can surely be refused; so does a code,
+# and what goes to a device that takes one message at a time.
 _DUE = """
     select outbox.id, contact, priority,
-           kind = 'ussd' or exists (select 1 from attempts where draft_id = outbox.id) as alone
+           kind = 'ussd' or coalesce(device in (select value from json_each(:slow)), 0)
+               or exists (select 1 from attempts where draft_id = outbox.id) as alone
       from outbox indexed by outbox_queued
      where status = 'queued' and contact is not null
        and (priority > 0 or not :quiet)
        and (send_at is null or (send_at <= :now and :clock_right))
        and (next_attempt_at is null or next_attempt_at <= :now)
        and outbox.id not in (select value from json_each(:refused))
-       and (device is not null or :device_at_hand)
+       and iif(device is null, :device_at_hand,
+               device not in (select value from json_each(:resting)))
        and (not exists (select 1 from attempts where draft_id = outbox.id)
             or outbox.id in (select value from json_each(:looked)))
        and not exists (select 1 from outbox as other
@@ -138,6 +141,8 @@ class Due(NamedTuple):
     clock_right: bool = True
     looked: Sequence[int] = ()  #: drafts that were tried, and of which a look has shown nothing
     refused: Sequence[int] = ()  #: drafts that come after all others
+    slow: Sequence[str] = ()  #: devices that take one message at a time
+    resting: Sequence[str] = ()  #: those of them that take none yet
 
     def named(self) -> dict[str, object]:
         """Return the parameters of the statements."""
@@ -150,6 +155,8 @@ class Due(NamedTuple):
             "clock_right": self.clock_right,
             "looked": json.dumps(list(self.looked)),
             "refused": json.dumps(list(self.refused)),
+            "slow": json.dumps(list(self.slow)),
+            "resting": json.dumps(list(self.resting)),
         }
 
 

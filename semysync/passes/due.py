@@ -16,6 +16,8 @@ FIRST_PAUSE_S = 5
 LONGEST_PAUSE_S = 600
 IN_A_ROW = 3  #: drafts refused one after the other, which speak of the account and not of them
 SEEN_LATELY = timedelta(hours=1)
+REST_S = 5  #: between two messages of a device of WhatsApp, at least (likely)
+SLOW = {"whatsapp", "whatsapp_business"}
 
 
 class QuietHours(NamedTuple):
@@ -72,6 +74,30 @@ def senders(phones: Sequence[Phone]) -> list[int]:
         for phone in fit
         if phone.last_active_at and newest - from_utc_text(phone.last_active_at) <= SEEN_LATELY
     ]
+
+
+class Rests:
+    """
+    The pauses that devices of WhatsApp need between two messages, lest the number be barred.
+
+    `now_s` is given by a clock that cannot jump.
+    """
+
+    def __init__(self) -> None:
+        self._handed: dict[str, float] = {}
+
+    def handed(self, device: str, now_s: float) -> None:
+        """Note that a device was given a message."""
+        self._handed[device] = now_s
+
+    def resting(self, slow: Sequence[str], now_s: float) -> list[str]:
+        """Return those of the slow devices that get nothing yet."""
+        return [device for device in slow if now_s < self._handed.get(device, -REST_S) + REST_S]
+
+    def rest_s(self, now_s: float) -> float | None:
+        """Return in how many seconds the next of them has rested; None where none rests."""
+        rests = [at + REST_S - now_s for at in self._handed.values() if now_s < at + REST_S]
+        return min(rests, default=None)
 
 
 class Refusals:

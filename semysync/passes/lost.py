@@ -14,7 +14,7 @@ again by itself.
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from enum import IntEnum
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeVar
 
 import msgspec
 
@@ -77,6 +77,8 @@ class Fit(IntEnum):
 
 UNTAUGHT = Habits()
 
+Of = TypeVar("Of", Attempt, Candidate)
+
 Fate = Literal["wait", "queue", "hold", "expire", "cancel"]
 
 
@@ -90,29 +92,15 @@ def search(
     other, all of these drafts are doubtful. A draft that is not adopted is doubtful for as long as
     a message to its number is nobody's, whatever its text.
     """
-    attempts = list(attempts)
-    candidates = sorted(candidates, key=lambda candidate: candidate.id)
-    doubled: dict[int, list[int]] = {}
-    wanted: dict[int, dict[int, Fit]] = {}
-    for candidate in candidates:
-        fitting = [(a, fit) for a in attempts if (fit := _fit(a, candidate, habits))]
-        open_ones = [(a, fit) for a, fit in fitting if not a.resent]
-        ghosts = [(a, fit) for a, fit in fitting if a.resent]
-        if not open_ones:
-            if sure := [(-fit, a.draft_id) for a, fit in ghosts if fit > Fit.PERHAPS]:
-                doubled.setdefault(min(sure)[1], []).append(candidate.id)
-        elif not ghosts or _rather_open(candidate, open_ones, ghosts):
-            wanted[candidate.id] = _best(open_ones)
-    adopted = _assigned(wanted)
-    taken = {*adopted.values(), *(i for ids in doubled.values() for i in ids)}
-    doubtful: dict[int, list[int]] = {}
-    for candidate in candidates:
-        if candidate.id in taken:
-            continue
-        for draft_id in {a.draft_id for a in attempts if not a.resent and _possible(a, candidate)}:
-            if draft_id not in adopted:
-                doubtful.setdefault(draft_id, []).append(candidate.id)
-    return Found(adopted, doubtful, doubled)
+    found = Found({}, {}, {})
+    of_number = _by_tail(attempts)
+    for end, some in _by_tail(sorted(candidates, key=lambda candidate: candidate.id)).items():
+        if tried := of_number.get(end):
+            part = _search_number(tried, some, habits)
+            found.adopted.update(part.adopted)
+            found.doubtful.update(part.doubtful)
+            found.doubled.update(part.doubled)
+    return found
 
 
 def fate(
@@ -142,9 +130,44 @@ def fate(
     return "expire" if expired else "queue"
 
 
+def _by_tail(all_of_them: Iterable[Of]) -> dict[str, list[Of]]:
+    """Group attempts or candidates by number: those of one never depend on those of another."""
+    groups: dict[str, list[Of]] = {}
+    for one in all_of_them:
+        groups.setdefault(tail(one.phone), []).append(one)
+    return groups
+
+
+def _search_number(
+    attempts: Sequence[Attempt], candidates: Sequence[Candidate], habits: Habits
+) -> Found:
+    """Search for the attempts of one number, the oldest candidate first."""
+    doubled: dict[int, list[int]] = {}
+    wanted: dict[int, dict[int, Fit]] = {}
+    for candidate in candidates:
+        fitting = [(a, fit) for a in attempts if (fit := _fit(a, candidate, habits))]
+        open_ones = [(a, fit) for a, fit in fitting if not a.resent]
+        ghosts = [(a, fit) for a, fit in fitting if a.resent]
+        if not open_ones:
+            if sure := [(-fit, a.draft_id) for a, fit in ghosts if fit > Fit.PERHAPS]:
+                doubled.setdefault(min(sure)[1], []).append(candidate.id)
+        elif not ghosts or _rather_open(candidate, open_ones, ghosts):
+            wanted[candidate.id] = _best(open_ones)
+    adopted = _assigned(wanted)
+    taken = {*adopted.values(), *(i for ids in doubled.values() for i in ids)}
+    doubtful: dict[int, list[int]] = {}
+    for candidate in candidates:
+        if candidate.id in taken:
+            continue
+        for draft_id in {a.draft_id for a in attempts if not a.resent and _possible(a, candidate)}:
+            if draft_id not in adopted:
+                doubtful.setdefault(draft_id, []).append(candidate.id)
+    return Found(adopted, doubtful, doubled)
+
+
 def _possible(attempt: Attempt, candidate: Candidate) -> bool:
     """Tell whether a message to the same number can be of this attempt, whatever its text."""
-    if candidate.arrival <= attempt.arrivals_from or tail(candidate.phone) != tail(attempt.phone):
+    if candidate.arrival <= attempt.arrivals_from:
         return False
     if candidate.id > attempt.above_id:
         return True

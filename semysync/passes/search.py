@@ -16,9 +16,9 @@ import msgspec
 import structlog
 
 from semysync.config import Send
-from semysync.mirror.evidence import Evidence, Unknown
+from semysync.mirror.evidence import Evidence, Settled, Unknown
 from semysync.mirror.outbox import Outbox
-from semysync.passes.lost import Found, Habits, fate, search
+from semysync.passes.lost import Fate, Found, Habits, fate, search
 
 log = structlog.get_logger("semysync")
 
@@ -183,6 +183,9 @@ class Search:
     def settle(self) -> None:
         """End the search for drafts of which the account shows nothing, where it is time."""
         settle_s = max(self._config.settle_s, 2 * self._lateness_s)
+        may_expire = self._may_expire()
+        ended: list[Settled] = []
+        on_hold: list[int] = []
         for draft in self._evidence.unknown():
             decided = fate(
                 looks=self._looks_since.get(draft.id, 0),
@@ -194,25 +197,37 @@ class Search:
                 kind=draft.kind,
                 doubtful=draft.id in self._doubtful,
                 cancel_wanted=draft.cancel_wanted,
-                expired=self._may_expire()
+                expired=may_expire
                 and self._outbox.is_expired(draft.id, self._now(), self._config.lifetime_s),
             )
-            self._end_search(draft, decided)
+            if settled := _settled(draft, decided):
+                ended.append(settled)
+            elif decided == "hold" and draft.error != ON_HOLD:
+                on_hold.append(draft.id)
+        self._end_search(ended, on_hold)
 
-    def _end_search(self, draft: Unknown, decided: str) -> None:
-        match decided:
-            case "queue" | "hold" if draft.held:
-                self._evidence.settle(draft.id, "held", NOTHING_THERE)
-            case "queue":
-                self._evidence.settle(draft.id, "queued", None)
-                log.info("draft.not_found", draft=draft.id, then="it is sent again")
-            case "expire":
-                self._evidence.settle(draft.id, "expired", f"its time passed, and {NOTHING_THERE}")
-            case "cancel":
-                self._evidence.settle(draft.id, "cancelled", f"cancelled; {NOTHING_THERE}")
-            case "hold" if draft.error != ON_HOLD:
-                self._evidence.say({draft.id: ON_HOLD})
-                log.warning("draft.on_hold", draft=draft.id, meaning="a person must decide")
+    def _end_search(self, ended: Sequence[Settled], on_hold: Sequence[int]) -> None:
+        if ended:
+            self._evidence.settle(ended)
+        if again := [settled.draft_id for settled in ended if settled.status == "queued"]:
+            log.info("drafts.not_found", drafts=again, then="they are sent again")
+        if on_hold:
+            self._evidence.say(dict.fromkeys(on_hold, ON_HOLD))
+            log.warning("drafts.on_hold", drafts=on_hold, meaning="a person must decide")
+
+
+def _settled(draft: Unknown, decided: Fate) -> Settled | None:
+    """Say how the search for a draft ends; None while it goes on, or a person must decide."""
+    match decided:
+        case "queue" | "hold" if draft.held:
+            return Settled(draft.id, "held", NOTHING_THERE)
+        case "queue":
+            return Settled(draft.id, "queued", None)
+        case "expire":
+            return Settled(draft.id, "expired", f"its time passed, and {NOTHING_THERE}")
+        case "cancel":
+            return Settled(draft.id, "cancelled", f"cancelled; {NOTHING_THERE}")
+    return None
 
 
 def _doubt(message_ids: Sequence[int]) -> str:

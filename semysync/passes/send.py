@@ -21,8 +21,9 @@ from semysync.mirror.evidence import Evidence
 from semysync.mirror.outbox import CLAIMS, Claim, Outbox
 from semysync.mirror.queued import Due, wording
 from semysync.mirror.store import Store
+from semysync.model import Phone
 from semysync.passes.cancel import cancel_wanted
-from semysync.passes.due import QuietHours, Refusals, senders
+from semysync.passes.due import SLOW, QuietHours, Refusals, Rests, senders
 from semysync.passes.request import Came, Requests
 from semysync.passes.search import Search
 from semysync.service.client import Client
@@ -92,6 +93,7 @@ class Sender:
         self._now = now
         self._quiet = QuietHours.read(config.quiet_hours)
         self._refusals = Refusals()
+        self._rests = Rests()
         self._requests = Requests(client, self._refusals, clock=clock, now=now)
         self._search = Search(
             outbox,
@@ -133,6 +135,8 @@ class Sender:
         wait = float(SWEEP_S)
         if (due_s := self._outbox.next_time_s(self._now())) is not None:
             wait = min(wait, due_s)
+        if (rest_s := self._rests.rest_s(self._clock())) is not None:
+            wait = min(wait, rest_s)
         if self._refusals.why and not self._refusals.may_try(self._clock()):
             wait = min(wait, self._refusals.until_s - self._clock())
         return max(wait, 0.0)
@@ -176,8 +180,9 @@ class Sender:
         if stopped or self.restored or not self._refusals.may_try(self._clock()):
             return False
         known, complete = self._outbox.state_of_box()
-        devices = self._devices()
-        due = self._due(device_at_hand=bool(devices))
+        phones = self._outbox.phones()
+        devices = self._devices(phones)
+        due = self._due(devices, [str(phone.id) for phone in phones if phone.channel in SLOW])
         if due.batch < 1 or not self._outbox.anything_due(due):
             if self._refusals.why and not self._outbox.anything_queued():
                 self._refusals.taken()  # nothing is stopped any more
@@ -190,12 +195,19 @@ class Sender:
         if claim is None:
             return self._outbox.anything_unseen()
         self._claims.note(claim.number)
-        self._record(claim, self._requests.make(claim, devices))
+        came = self._requests.make(claim, devices)
+        for draft in claim.drafts:
+            if (device := draft.device or devices[0]) in due.slow:
+                self._rests.handed(device, self._clock())
+        self._record(claim, came)
         return True
 
-    def _due(self, *, device_at_hand: bool) -> Due:
+    def _due(self, devices: Sequence[str], slow: Sequence[str]) -> Due:
+        """Say what may go out now, if to these devices where a draft names none."""
         now = self._now()
-        batch = 1 if self._refusals.why else self._config.batch
+        resting = self._rests.resting(slow, self._clock())
+        one_at_a_time = self._refusals.why or not set(slow).isdisjoint(devices)
+        batch = 1 if one_at_a_time else self._config.batch
         if self._config.per_minute:
             lately = self._outbox.sent_since(now - timedelta(minutes=1))
             batch = min(batch, self._config.per_minute - lately)
@@ -203,17 +215,19 @@ class Sender:
             now=now,
             batch=batch,
             quiet=bool(self._quiet and self._quiet.hold(now)),
-            device_at_hand=device_at_hand,
+            device_at_hand=not set(devices) <= set(resting),
             clock_right=not self._clock_is_wrong(),
             looked=self._search.looked_for(),
             refused=self._refusals.tried,
+            slow=slow,
+            resting=resting,
         )
 
-    def _devices(self) -> list[str]:
+    def _devices(self, phones: Sequence[Phone]) -> list[str]:
         """Return the devices for drafts that name none, as the service takes them."""
         match self._config.device:
             case "auto":
-                return [str(number) for number in senders(self._outbox.phones())]
+                return [str(number) for number in senders(phones)]
             case list() as ids:
                 return [",".join(map(str, ids))] if ids else []
             case named:

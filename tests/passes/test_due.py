@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from semysync.model import Phone
-from semysync.passes.due import IN_A_ROW, QuietHours, Refusals, pause_s, senders
+from semysync.passes.due import IN_A_ROW, REST_S, QuietHours, Refusals, Rests, pause_s, senders
 
 
 def at(text):
@@ -155,6 +155,23 @@ def test_a_phone_that_cannot_send_does_not_tell_the_time():
 @given(st.lists(st.sampled_from([phone(1), phone(2), phone(3)]), unique=True))
 def test_the_choice_does_not_depend_on_the_order_in_which_phones_are_read(phones):
     assert senders(phones) == sorted((p.id for p in phones), reverse=True)
+
+
+# Which phones must rest.
+
+
+def test_a_slow_device_rests_after_a_message_and_no_other_does():
+    rests = Rests()
+    assert (rests.resting(["1", "2"], 0), rests.rest_s(0)) == ([], None)
+
+    rests.handed("1", 100)
+    rests.handed("2", 103)
+
+    assert rests.resting(["1", "2", "3"], 104) == ["1", "2"]
+    assert rests.rest_s(104) == 1
+    assert rests.resting(["1", "2"], 100 + REST_S) == ["2"]
+    assert rests.resting(["1", "2"], 103 + REST_S) == []
+    assert rests.rest_s(103 + REST_S) is None
 
 
 # What refusals mean.

@@ -36,6 +36,15 @@ def adopts(a, c, habits=UNTAUGHT):
     return "doubt" if found.doubtful == {a.draft_id: [c.id]} else "nothing"
 
 
+def test_of_ten_thousand_numbers_each_gets_its_own_in_a_moment():
+    """As after a restore: to compare each attempt with each message would take minutes."""
+    numbers = [f"+7920{n:07}" for n in range(10_000)]
+    attempts = [attempt(n, phone=phone) for n, phone in enumerate(numbers)]
+    messages = [message(1000 + n, phone=phone) for n, phone in enumerate(numbers)]
+
+    assert search(attempts, messages) == Found({n: 1000 + n for n in range(10_000)}, {}, {})
+
+
 # Which messages can be of an attempt at all.
 
 

@@ -31,7 +31,7 @@ from semysync.service.pace import Pace
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 PHONE = "+79201234567"
 LOOK_EVERY_S = 20  #: as `sent_s`
-DESK, SHOP = 352114, 352151  #: the first two devices of a stand-in, both for SMS
+DESK, SHOP, CHAT = 352114, 352151, 352188  #: the first devices of a stand-in: SMS, SMS, WhatsApp
 
 FINAL = {"delivered", "failed", "cancelled", "rejected", "expired"}
 GONE_OUT = {"accepted", "on_phone", "sent", "delivered"}

@@ -6,7 +6,7 @@ from datetime import timedelta
 from itertools import pairwise
 
 import pytest
-from rig import DESK, FINAL, GONE_OUT, NOON, PHONE, SHOP
+from rig import CHAT, DESK, FINAL, GONE_OUT, NOON, PHONE, SHOP
 
 from semysync.mirror.claims import Claims
 from semysync.mirror.times import utc_text
@@ -386,6 +386,31 @@ def test_without_a_phone_drafts_wait_that_name_none(make):
     rig.until_out()
 
     assert (with_none, rig.made()) == (["goes"], ["goes", "waits"])
+
+
+@pytest.mark.parametrize("by", ["draft", "configuration"])
+def test_whatsapp_gets_one_message_at_a_time_with_pauses(make, by):
+    rig = make(devices=3, **({"device": CHAT} if by == "configuration" else {}))
+    device = str(CHAT) if by == "draft" else None
+    for count in range(3):
+        rig.draft(str(count), number(count), device=device)
+    sms = rig.draft("by SMS", number(3), device=str(DESK))
+
+    times = []
+    rig.run(
+        until=lambda: times.append((rig.time.passed_s, len(rig.made()))) or len(rig.made()) == 4
+    )
+
+    assert rig.batches() == [["0"], ["by SMS"], ["1"], ["2"]]
+    assert [min(at for at, made in times if made >= count) for count in (1, 2)] == [0, 0]
+    assert 5 <= min(at for at, made in times if made == 3) < 6
+    assert 10 <= min(at for at, made in times if made == 4) < 12
+    rig.run(60)
+    assert rig.of(sms) == "delivered"
+    channels = rig.ask(
+        "select sent.channel from outbox join sent on sent.id = sent_id order by outbox.id"
+    )
+    assert channels == [("whatsapp",)] * 3 + [("sms",)]
 
 
 # USSD
