@@ -13,6 +13,7 @@ from semysync.cli.common import examples, json_option, print_json
         "semysync sandbox --messages 100000 --switch cap=500 --switch order=desc",
         "semysync sandbox > sandbox.toml &",
         "semysync sync --config sandbox.toml --database play.db",
+        "semysync sandbox --webhook http://127.0.0.1:8026/webhook/SECRET",
     )
 )
 @click.option("--port", type=click.IntRange(0, 65535), default=8025, show_default=True)
@@ -20,6 +21,9 @@ from semysync.cli.common import examples, json_option, print_json
 @click.option("--devices", type=click.IntRange(min=1), default=3, show_default=True)
 @click.option("--seed", type=int, default=1, show_default=True, help="Another seed, other texts.")
 @click.option("--token", help="The token it takes; else one that follows from the seed.")
+@click.option(
+    "--webhook", metavar="URL", help="Call URL/inbox for each new message, URL/status for statuses."
+)
 @click.option("--switch", "switches", multiple=True, metavar="NAME=VALUE", help="How it behaves.")
 @click.option("--list-switches", is_flag=True, help="Print every switch with its values, and end.")
 @json_option
@@ -29,6 +33,7 @@ def sandbox(
     devices: int,
     seed: int,
     token: str | None,
+    webhook: str | None,
     switches: tuple[str, ...],
     list_switches: bool,
     as_json: bool,
@@ -50,6 +55,8 @@ def sandbox(
         stand_in = Sandbox(
             messages=messages, devices=devices, seed=seed, token=token, port=port, switches=chosen
         )
+        if webhook:
+            stand_in.webhooks.set(inbox=f"{webhook}/inbox", status=f"{webhook}/status")
         stand_in.start()
     except ValueError as exc:
         raise click.UsageError(str(exc)) from None

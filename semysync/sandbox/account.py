@@ -7,7 +7,7 @@ from any thread. Time is the injected clock's; the phones catch up with it at ea
 """
 
 import heapq
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import datetime
 from threading import RLock
@@ -79,6 +79,8 @@ class Account:
         self._shown_late = 0
         self._lists = 0
         self.ledger = Ledger()
+        #: hears, if set, of each message that comes in, and of each that was sent or delivered
+        self.tell: Callable[[Row, Clocks], None] | None = None
         self.plan: dict[str, Any] = {
             "id_user": 24,
             "is_pay": 1,
@@ -432,7 +434,10 @@ class Account:
                 self._arrived = arrival.at
                 self._arrive(arrival)
             speed = self.switches.phone_speed
-            for row in self._underway.settle(self.devices, speed, now, fetched=self._fetched):
+            settled = self._underway.settle(
+                self.devices, speed, now, fetched=self._fetched, reported=self._tell
+            )
+            for row in settled:
                 self._expect_reply(row, speed)
             while self._replies and self._replies[0].at <= now:
                 self._take_reply(heapq.heappop(self._replies))
@@ -585,6 +590,10 @@ class Account:
             other = self._other_device(device)
             row.device_id, row.type = other.id, other.type
 
+    def _tell(self, row: Row) -> None:
+        if self.tell:
+            self.tell(row, self.clocks)
+
     def _fill_balance(self) -> None:
         if self.switches.balance >= 0:
             self.plan["messages_premium"] = self.switches.balance
@@ -604,6 +613,8 @@ class Account:
                 row.visible_from = self._now() + int(self.switches.visible_after_s * 1_000_000)
         row.override(raw)
         self._shelves[row.box].add(row)
+        if row.box == "inbox":
+            self._tell(row)
         if row.box == "sent":
             device = self.devices.get(row.device_id)
             self._underway.add(row, device, self.switches.phone_speed)

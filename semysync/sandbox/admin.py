@@ -25,6 +25,8 @@ The admin interface: play with a running stand-in over HTTP, without a token.
     POST   /admin/devices/change    {"id", "fields"}
     POST   /admin/devices/archive   {"id"}
     POST   /admin/devices/remove    {"id"}
+    GET    /admin/webhooks          the calls of webhooks that were made, and what was answered
+    POST   /admin/webhooks          {"inbox"?, "status"?}: the addresses that are called from now on
 
 Bodies and answers are JSON, times ISO 8601 with an offset. A mistake is answered with status 400
 and {"error": a sentence}.
@@ -91,6 +93,11 @@ class _DeviceChange(msgspec.Struct, forbid_unknown_fields=True):
 
 class _Refuse(msgspec.Struct, forbid_unknown_fields=True):
     for_s: Annotated[float, msgspec.Meta(gt=0)]
+
+
+class _Webhooks(msgspec.Struct, forbid_unknown_fields=True):
+    inbox: str | None = None
+    status: str | None = None
 
 
 class _OneDevice(msgspec.Struct, forbid_unknown_fields=True):
@@ -242,6 +249,16 @@ def _remove_device(sandbox: "Sandbox", body: bytes) -> Any:
     return {}
 
 
+def _webhooks(sandbox: "Sandbox", _body: bytes) -> Any:
+    return {"urls": sandbox.webhooks.urls, "made": list(sandbox.webhooks.made)}
+
+
+def _set_webhooks(sandbox: "Sandbox", body: bytes) -> Any:
+    named = msgspec.json.decode(body, type=_Webhooks)
+    sandbox.webhooks.set(inbox=named.inbox, status=named.status)
+    return sandbox.webhooks.urls
+
+
 def _state(sandbox: "Sandbox", _body: bytes) -> Any:
     return sandbox.account.state()
 
@@ -275,4 +292,6 @@ _ACTIONS: dict[tuple[str, str], Callable[["Sandbox", bytes], Any]] = {
     ("POST", "devices/change"): _change_device,
     ("POST", "devices/archive"): _archive_device,
     ("POST", "devices/remove"): _remove_device,
+    ("GET", "webhooks"): _webhooks,
+    ("POST", "webhooks"): _set_webhooks,
 }

@@ -29,6 +29,7 @@ from semysync.sandbox.methods import Answer, answer, refused, send_elsewhere
 from semysync.sandbox.refusals import RefusalError
 from semysync.sandbox.sending import SENDING
 from semysync.sandbox.switches import METHODS, Switches, changed, checked
+from semysync.sandbox.webhooks import Webhooks
 from semysync.sandbox.wire import encoded
 
 API_PATH = "/api/3/"
@@ -78,6 +79,10 @@ class Sandbox:
             switches=checked(switches or Switches()),
             clock=self.clock,
         )
+        self.webhooks = Webhooks(
+            self
+        )  #: whom to call when a message comes in or changes its status
+        self.account.tell = self.webhooks.tell
         self._port = port
         self._server: _Server | None = None
         self._thread: Thread | None = None
@@ -112,6 +117,7 @@ class Sandbox:
         """Listen and serve, in threads of its own."""
         self.stopping.clear()
         self.accept()
+        self.webhooks.begin()
 
     def wait(self) -> None:
         """Block until somebody calls `stop`."""
@@ -120,6 +126,7 @@ class Sandbox:
     def stop(self) -> None:
         """Stop listening and break off every connection."""
         self.stopping.set()
+        self.webhooks.join()
         server = self._close_listener()
         if server is not None:
             server.break_connections(and_wait=True)

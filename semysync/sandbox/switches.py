@@ -407,6 +407,37 @@ class Switches(msgspec.Struct, frozen=True, kw_only=True):
         Meta(ge=0, description="Seconds between messages that turn up by themselves; 0 is never."),
     ] = 0.0
 
+    # Webhooks
+    webhook_encoding: Annotated[
+        Literal["multipart", "urlencoded", "json"],
+        Meta(description="How the body of a webhook's call is encoded."),
+    ] = "multipart"
+    webhook_verb: Annotated[
+        Literal["post", "get"], Meta(description="Whether webhooks are called by POST or GET.")
+    ] = "post"
+    webhook_manner: Annotated[
+        Literal["once", "doubled", "lost", "late", "unordered"],
+        Meta(
+            description="How webhooks come: one call for each message, two, or none; "
+            "webhook_late_s later; or those of a moment in the wrong order."
+        ),
+    ] = "once"
+    webhook_late_s: Annotated[
+        float, Meta(ge=0, description="The delay, in seconds, of webhook_manner=late.")
+    ] = 2.0
+    webhook_status: Annotated[
+        Literal["filled", "empty"],
+        Meta(description="Whether a status call says the status, or leaves all its fields empty."),
+    ] = "filled"
+    webhook_forged: Annotated[
+        Literal["no", "yes"],
+        Meta(description="Whether beside each call another comes of a message that is not there."),
+    ] = "no"
+    webhook_repeated: Annotated[
+        Literal["no", "yes"],
+        Meta(description="Whether a call that is not answered with 200 is made again."),
+    ] = "no"
+
     # Access
     token_refused: Annotated[
         Literal["no", "yes"], Meta(description="Whether even the right token is a wrong one.")

@@ -42,20 +42,25 @@ class Underway:
         now: int,
         *,
         fetched: Callable[[Row], None],
+        reported: Callable[[Row], None],
     ) -> Iterator[Row]:
         """
         Move the rows along up to `now`; yields those that have come to rest, and lets them go.
 
-        `fetched` is called with each that a phone has just fetched.
+        `fetched` is called with each that a phone has just fetched, `reported` with each that was
+        just sent or delivered.
         """
         while self._due and self._due[0][0] <= now:
             row = self._rows.get(heapq.heappop(self._due)[1])
             if row is None:
                 continue
             waited = row.fetched is None
+            said = row.sent, row.delivered
             at_rest = progress(row, devices.get(row.device_id), speed=speed, now=now)
             if waited and row.fetched is not None:
                 fetched(row)
+            if (row.sent, row.delivered) != said:
+                reported(row)
             if at_rest:
                 del self._rows[row.id]
                 yield row

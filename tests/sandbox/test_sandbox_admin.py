@@ -17,7 +17,7 @@ def admin(service):
 def test_it_says_what_there_is(admin):
     _, answer = admin("GET", "")
 
-    assert len(answer["requests"]) == 24
+    assert len(answer["requests"]) == 26
     assert answer["requests"][0].startswith("GET    /admin/ ")
 
 
