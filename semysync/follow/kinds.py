@@ -7,7 +7,17 @@ list to the code that writes events.
 
 from fnmatch import fnmatchcase
 
-MESSAGE = ("received", "accepted", "on_phone", "sent", "delivered", "failed", "cancelled")
+MESSAGE = (
+    "received",
+    "accepted",
+    "on_phone",
+    "sent",
+    "delivered",
+    "failed",
+    "cancelled",
+    "missing",
+    "returned",
+)
 DRAFT = (
     "queued",
     "held",

@@ -107,7 +107,10 @@ def _spawned(argv: Sequence[str], environ: Mapping[str, str], stdin: int, stdout
 
 def _inherited() -> Iterator[int]:
     """Return what is open since before our start, such as sockets of systemd's."""
-    for name in os.listdir("/dev/fd"):  # noqa: PTH208  numbers
+    names: list[str] = []
+    with suppress(OSError):  # no such folder in some sandbox
+        names = os.listdir("/dev/fd")  # noqa: PTH208  numbers
+    for name in names:
         with suppress(OSError):  # the folder itself, which is closed by now
             if int(name) > 2 and os.get_inheritable(int(name)):
                 yield int(name)

@@ -22,6 +22,8 @@ def in_words(telling: Mapping[str, Any]) -> tuple[str, str]:
         if kind in {"message.received", "webhook.unconfirmed"}:
             return f"From {who}", text
         status = what.replace("_", " ")
+        if about.get("direction") == "in":
+            return f"From {who}: {status}", text
         why = (telling.get("draft") or {}).get("error")
         return f"To {who}: {status}", f"{text}\n\n{why}" if why else text
     if device := telling.get("device"):

@@ -126,3 +126,14 @@ def test_the_listing_of_toml_is_toml():
     for kind, text in BLOCKS:
         if kind == "toml":
             tomllib.loads(text)
+
+
+def test_the_listener_is_one_that_can_be_configured(tmp_path):
+    path = tmp_path / "config.toml"
+    path.write_text(block("toml", "webhook_secrets"))
+
+    config = load(path, {})
+
+    assert config.http.listen == "127.0.0.1:8026"
+    for box in ("inbox", "status"):
+        assert f"/webhook/{config.webhook_secrets()[0]}/{box}" in README
