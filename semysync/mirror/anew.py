@@ -11,14 +11,18 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 
 import msgspec
+import structlog
 
 from semysync.mirror import boxes, clocks, contacts, queued, settings
 from semysync.mirror.file import writing
+from semysync.mirror.marks import WHOLE_ACCOUNT
 from semysync.mirror.rows import TABLES, Row, Table, Writing
 from semysync.mirror.times import Clock, Clocks, Locale, from_utc_text
 from semysync.model import Box
 
-SLICE = 2_000  #: rows a transaction
+log = structlog.get_logger("semysync")
+
+SLICE = 1_000  #: rows a transaction
 LOOKED_AT = 1_000  #: newest rows, to find since when a clock stands otherwise
 HOUR = 60  #: minutes: a zone moves its clocks by so much, or a phone goes to another zone
 
@@ -78,18 +82,21 @@ def learn(
         return
     knowing = Writing(clocks.as_known(now, locale), locale.region)
     awaited = was.service is None or not was.phones.keys() >= now.phones.keys()
+    rows = 0
     if awaited:
-        _write_all(conn, knowing, only_unknown=True)
-    if locale.timezone == "auto" and None is not was.service != now.service is not None:
-        _move_service(conn, knowing, was.service, now.service)
+        rows += _write_all(conn, knowing, only_unknown=True)
+    moved = was.service != now.service
+    if locale.timezone == "auto" and moved and was.service is not None and now.service is not None:
+        rows += _move_service(conn, knowing, was.service, now.service)
     if locale.phone_timezone == "auto":
         for number, offset in was.phones.items():
             if offset != now.phones[number]:
-                _move_phone(conn, knowing, number, offset, now.phones[number])
+                rows += _move_phone(conn, knowing, number, offset, now.phones[number])
     with writing(conn):
         clocks.learn(conn, now)
     if awaited:  # what another program has stored meanwhile, which could not know
-        _write_all(conn, knowing, only_unknown=True)
+        rows += _write_all(conn, knowing, only_unknown=True)
+    log.info("clocks.learnt", rewritten=rows)
 
 
 def apply_locale(conn: sqlite3.Connection, locale: Locale) -> None:
@@ -97,7 +104,11 @@ def apply_locale(conn: sqlite3.Connection, locale: Locale) -> None:
     wanted: dict[str, str | None] = msgspec.to_builtins(locale)
     if all(settings.find(conn, key) == value for key, value in wanted.items()):
         return
-    _write_all(conn, Writing(clocks.known(conn, locale), locale.region), only_unknown=False)
+    if any(boxes.newest(conn, box, WHOLE_ACCOUNT, 0) for box in Box):
+        log.info("mirror.rewriting", because="the configuration has another zone or region")
+        knowing = Writing(clocks.known(conn, locale), locale.region)
+        rows = _write_all(conn, knowing, only_unknown=False)
+        log.info("mirror.rewritten", rows=rows)
     with writing(conn):
         contacts.follow_region(conn, locale.region)
         queued.follow_region(conn, locale.region)
@@ -105,11 +116,12 @@ def apply_locale(conn: sqlite3.Connection, locale: Locale) -> None:
             settings.put(conn, key, value)
 
 
-def _write_all(conn: sqlite3.Connection, knowing: Writing, *, only_unknown: bool) -> None:
+def _write_all(conn: sqlite3.Connection, knowing: Writing, *, only_unknown: bool) -> int:
+    rows = 0
     for box, table in TABLES.items():
         query = table.unknown if only_unknown else table.after
-        anew = _again(table, knowing)
-        _write(conn, box, query, {}, anew)
+        rows += _write(conn, box, query, {}, _again(table, knowing))
+    return rows
 
 
 def _again(table: Table, knowing: Writing) -> Anew:
@@ -118,27 +130,30 @@ def _again(table: Table, knowing: Writing) -> Anew:
 
 def _write(
     conn: sqlite3.Connection, box: Box, query: str, values: Mapping[str, object], anew: Anew
-) -> None:
-    """Write the rows anew that a query names, a slice at a time."""
-    last = 0
+) -> int:
+    """Write the rows anew that a query names, a slice at a time; return how many are others now."""
+    last = rows = 0
     while True:
         named = {**values, "last": last, "most": SLICE}
         ids = [row[0] for row in conn.execute(query, named)]
         if not ids:
-            return
+            return rows
         if not last:
             boxes.make_indexes(conn, box)  # else each contact would be a search through all
         last = ids[-1]
         with writing(conn):
             table = TABLES[box]
-            moved = [(row, anew(row)) for row in boxes.find(conn, table, ids).values()]
-            boxes.change(conn, table, [(old, new) for old, new in moved if old != new], None)
+            written = [(row, anew(row)) for row in boxes.find(conn, table, ids).values()]
+            moved = [(old, new) for old, new in written if old != new]
+            boxes.change(conn, table, moved, None)
+        rows += len(moved)
 
 
 def _move_phone(
     conn: sqlite3.Connection, knowing: Writing, device_id: int, was: int, now: int
-) -> None:
+) -> int:
     """Put right what came since a phone's clock stands otherwise, or was wrongly taken to."""
+    rows = 0
     later_by = timedelta(minutes=was - now)  # in UTC, for what this clock printed
     for box, table in TABLES.items():
         values = {"device_id": device_id, "was": was, "most": LOOKED_AT}
@@ -148,16 +163,18 @@ def _move_phone(
             first = 0
         if first is not None:
             anew = _moved(table, knowing, phone=now)
-            _write(conn, box, BY_PHONE[box], {**values, "first": first}, anew)
+            rows += _write(conn, box, BY_PHONE[box], {**values, "first": first}, anew)
+    return rows
 
 
-def _move_service(conn: sqlite3.Connection, knowing: Writing, was: int, now: int) -> None:
+def _move_service(conn: sqlite3.Connection, knowing: Writing, was: int, now: int) -> int:
     """Put right what came since the service's clock stands otherwise."""
     values = {"was": was, "most": LOOKED_AT}
     first = since(_spans(conn.execute(MIRRORED, values)), timedelta(minutes=now - was))
-    if first is not None:
-        anew = _moved(TABLES[Box.SENT], knowing, service=now)
-        _write(conn, Box.SENT, BY_SERVICE, {**values, "first": first}, anew)
+    if first is None:
+        return 0
+    anew = _moved(TABLES[Box.SENT], knowing, service=now)
+    return _write(conn, Box.SENT, BY_SERVICE, {**values, "first": first}, anew)
 
 
 def _moved(

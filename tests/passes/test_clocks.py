@@ -105,6 +105,24 @@ def test_a_phone_that_is_often_late_by_the_same_time_is_taken_for_no_other_zone(
     assert phone_offset(slow + usual[:2], []) == 180
 
 
+def test_a_message_may_take_some_minutes_in_one_direction_only():
+    minutes = timedelta(seconds=170)
+    later, earlier = (printed(NOW + minutes, 180), NOW), (printed(NOW - minutes, 180), NOW)
+
+    assert phone_offset([later] * 2, []) == 180
+    assert phone_offset([earlier] * 2, []) is None
+    assert phone_offset([], [earlier] * 3) == 180
+    assert phone_offset([], [later] * 3) is None
+
+
+def test_what_proves_nothing_does_not_stand_in_the_way():
+    useless = [(printed(NOW + timedelta(minutes=7), 180), NOW)] * 4
+    usual = [(printed(NOW, 180), NOW)] * 3
+
+    assert phone_offset(useless + usual, useless) == 180
+    assert phone_offset(useless, useless + usual) == 180
+
+
 @given(st.datetimes(min_value=datetime(1, 1, 3), max_value=datetime(9999, 12, 29)), offsets)
 def test_what_was_printed_is_never_lost(moment, offset):
     assert as_printed(in_utc(moment, offset), offset) == moment
