@@ -251,6 +251,69 @@ def test_what_one_program_learns_another_that_is_at_work_uses_at_once(
     assert rows("select distinct utc_offset from inbox") == [(300,)]
 
 
+@pytest.mark.parametrize(
+    ("service", "phones", "known"), [(180, {}, (180, None)), (None, {351: 300}, (None, 300))]
+)
+def test_one_clock_alone_puts_right_what_waits_for_it(  # noqa: PLR0917  fixtures
+    store, rows, sent, device, service, phones, known
+):
+    store.save_devices([device(351)], now=NOW, complete=True)
+    store.save(Box.SENT, [sent(1, created_at=AT, sent_at=AT)], now=NOW)
+
+    store.learn_offsets(service, phones)
+
+    assert rows("select utc_offset, phone_utc_offset from sent") == [known]
+
+
+def test_a_phone_that_is_learnt_later_than_the_service_puts_right_its_rows(
+    store, rows, sent, device
+):
+    store.save_devices([device(351)], now=NOW, complete=True)
+    store.save(Box.SENT, [sent(1, created_at=AT, sent_at=AT)], now=NOW)
+    store.learn_offsets(180, {})
+
+    store.learn_offsets(180, {351: 300})
+
+    assert rows("select utc_offset, phone_utc_offset from sent") == [(180, 300)]
+
+
+def test_a_row_that_another_program_stores_while_rows_are_put_right_waits_for_nothing(
+    store, rows, received, device, monkeypatch
+):
+    store.save_devices([device(351)], now=NOW, complete=True)
+    store.save(Box.INBOX, [received(1, received_at=AT)], now=NOW)
+    write_all = anew._write_all
+
+    def slowly(*arguments, **options):
+        written = write_all(*arguments, **options)
+        with Store.open(store.path) as other:
+            other.save(Box.INBOX, [received(2, received_at=AT)], now=NOW)
+        return written
+
+    monkeypatch.setattr(anew, "_write_all", slowly)
+    store.learn_offsets(180, {351: 300})
+
+    assert rows("select id, utc_offset from inbox") == [(1, 300), (2, 300)]
+
+
+def test_what_is_learnt_moves_nothing_that_a_configured_zone_has_placed(
+    store, rows, received, sent, device
+):
+    with Store.open(store.path, Locale(timezone="+03:00", phone_timezone="+05:00")) as placed:
+        placed.save_devices([device(351)], now=NOW, complete=True)
+        placed.learn_offsets(180, {351: 300})
+        now = NOW.replace(tzinfo=None)
+        # An hour late, or else what 02:00 would make of it.
+        at = {"created_at": now + timedelta(hours=2), "sent_at": now + timedelta(hours=5)}
+        placed.save(Box.INBOX, [received(1, received_at=now + timedelta(hours=5))], now=NOW)
+        placed.save(Box.SENT, [sent(1, **at)], now=NOW)
+
+        placed.learn_offsets(120, {351: 315})
+
+    assert rows("select received_at, utc_offset from inbox") == [(utc_text(NOW), 300)]
+    assert rows("select utc_offset, phone_utc_offset from sent") == [(180, 300)]
+
+
 def test_nothing_new_about_clocks_writes_nothing(store, device):
     store.save_devices([device(351)], now=NOW, complete=True)
     for locale in (Locale(), Locale(timezone="Europe/Berlin", phone_timezone="+05:30")):
