@@ -27,6 +27,7 @@ from semysync.cli.reading import devices
 from semysync.cli.sandbox import sandbox
 from semysync.cli.sending import send
 from semysync.cli.status import status
+from semysync.cli.verifying import verify
 from semysync.cli.web import web
 from semysync.errors import SemysyncError
 
@@ -80,6 +81,7 @@ for command in (
     search,
     devices,
     status,
+    verify,
     doctor,
     export,
     forget,

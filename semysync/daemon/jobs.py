@@ -28,6 +28,7 @@ log = structlog.get_logger("semysync")
 
 HOUSEKEEPING_S = 3600
 LIVELY = {"inbox", "sent"}  #: passes that come sooner after news, which they bring
+VERIFY_S = 900  #: … and when it is time to verify
 REFRESH_S = 5  #: what is due is decided by the pass itself
 
 
@@ -71,7 +72,8 @@ def jobs(config: Config, look_at_sent: Step) -> list[Job]:
         Job("sent", pull.sent_s, look_at_sent, needs_devices=boxes),
         Job("account", pull.account_s, lambda kit: kit.sync.account()),
         Job("refresh", REFRESH_S, refresh, needs_devices=True),
-        # Here: verify. A step that must not run makes no line: `if` it is enabled.
+        Job("verify", VERIFY_S, verify, needs_devices=True),
+        # A step that must not run makes no line: `if` it is enabled.
         *([Job("purge", config.purge.every_s, purge, needs_devices=True)] * config.purge.enabled),
         Job("housekeeping", HOUSEKEEPING_S, housekeeping, asks=False),
     ]
@@ -80,6 +82,19 @@ def jobs(config: Config, look_at_sent: Step) -> list[Job]:
 def refresh(kit: Kit) -> Outcome | None:
     """Ask again for sent messages that may have changed, where that is due."""
     return kit.sync.refresh() if kit.sync.refresh_is_due() else None
+
+
+def verify(kit: Kit) -> Outcome | None:
+    """Compare the last days with the account once a day, and put right what differs."""
+    if not kit.sync.verify_is_due():
+        return None
+    since = datetime.now(UTC).date() - timedelta(days=kit.config.pull.verify_days - 1)
+    outcome, report = kit.sync.verify(since, repair=True)
+    if report and (found := report.audit.counts()):
+        log.warning("verify.found", **found, left=report.audit.left())
+    for sentence in report.unproven if report else ():
+        log.warning("verify.unproven", of=sentence)
+    return outcome
 
 
 def purge(kit: Kit) -> None:

@@ -55,12 +55,18 @@ def mark(conn: sqlite3.Connection, box: Box, ids: Sequence[int], stamp: str) -> 
     return len(marked)
 
 
+def marked(conn: sqlite3.Connection, box: Box, ids: Collection[int]) -> list[int]:
+    """Return those that are marked as missing."""
+    if not ids:
+        return []
+    bounds = {"low": min(ids), "high": max(ids)}
+    wanted = set(ids)
+    return [row[0] for row in conn.execute(MARKED[box], bounds) if row[0] in wanted]
+
+
 def clear(conn: sqlite3.Connection, box: Box, shown: Collection[int], stamp: str) -> list[int]:
     """Take the mark off messages that are shown; return which had one."""
-    if not shown:
-        return []
-    bounds = {"low": min(shown), "high": max(shown)}
-    back = [row[0] for row in conn.execute(MARKED[box], bounds) if row[0] in shown]
+    back = marked(conn, box, shown)
     if back:
         rows = conn.execute(CLEAR[box], {"ids": json.dumps(back)}).fetchall()
         _tell(conn, box, "message.returned", rows, stamp)

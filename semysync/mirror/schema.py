@@ -10,7 +10,17 @@ runs in other people's programs.
 
 from sqlite_utils import Database, Migrations
 
-from semysync.mirror import followers, missing, pending, person, purges, rules, unconfirmed, views
+from semysync.mirror import (
+    audits,
+    followers,
+    missing,
+    pending,
+    person,
+    purges,
+    rules,
+    unconfirmed,
+    views,
+)
 
 MIGRATIONS = Migrations("semysync")
 
@@ -392,3 +402,10 @@ def m009_stricter_drafts(db: Database) -> None:
 def m010_forgotten(db: Database) -> None:
     """The ids of messages that were removed for good."""
     db.execute(person.FORGOTTEN)
+
+
+@MIGRATIONS()
+def m011_audits(db: Database) -> None:
+    """What was compared with the account, and found."""
+    for statement in audits.TABLES_OF_RUNS:
+        db.execute(statement)

@@ -9,7 +9,7 @@ a file cannot be used becomes one of our errors, a sentence with what to do.
 import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -22,12 +22,14 @@ from semysync.mirror import (
     alarms,
     anew,
     arrivals,
+    audits,
     boxes,
     clocks,
     conflicts,
     devices,
     events,
     house,
+    lateness,
     marks,
     missing,
     passes,
@@ -176,10 +178,13 @@ class Store(AbstractContextManager["Store"]):
                     moved[message.id] = moved.get(message.id, (old, old))[0], row
                     there[message.id] = row
             added = [new[number] for number in sorted(new)]
+            newest = boxes.newest(conn, box, WHOLE_ACCOUNT, 0) if added else 0
             boxes.add(conn, table, added)
             boxes.change(conn, table, list(moved.values()), stamp)
             if added and added[-1][0] > history_to:
                 events.came(conn, box, [row for row in added if row[0] > history_to], stamp)
+                late = [row for row in added if history_to < row[0] < newest]
+                lateness.note(conn, box, late, stamp)
             events.moved(conn, box, list(moved.values()), stamp)
             shown = there.keys() - {row.id for row in unfit}
             back = missing.clear(conn, box, shown, stamp)
@@ -200,6 +205,19 @@ class Store(AbstractContextManager["Store"]):
         """Let all that comes from now on count as news, also from devices that are yet to come."""
         self.set_setting(f"history_to_{box}", str(self.newest(box, WHOLE_ACCOUNT)))
 
+    def compared(
+        self, box: Box, messages: Sequence[Message], now: datetime
+    ) -> dict[int, audits.Seen]:
+        """
+        Compare messages with what is here: the day of each, and in what it differs, if at all.
+
+        Those that were removed here for good are left out.
+        """
+        with self._connected() as conn:
+            forgotten = person.known(conn, box, [message.id for message in messages])
+            messages = [message for message in messages if message.id not in forgotten]
+            return audits.compared(conn, box, messages, self._writing(conn), utc_text(now))
+
     def differing(self, box: Box, messages: Sequence[Message]) -> dict[int, bool]:
         """Return the messages that are not here just so; whether in more than their `extra`."""
         with self._connected() as conn:
@@ -209,6 +227,11 @@ class Store(AbstractContextManager["Store"]):
         """Return by what each message came or went; an answer of a delete may not say it."""
         with self._connected() as conn:
             return boxes.channels(conn, TABLES[box], ids)
+
+    def lookback(self, box: Box) -> timedelta:
+        """Return how far pulls must look back by how late messages were shown so far."""
+        with self._connected() as conn:
+            return lateness.lookback(conn, box)
 
     def newest(self, box: Box, device_id: int, skip: int = 0) -> int:
         """Return the highest id of a device's (or the account's) box, or the one `skip` below it."""

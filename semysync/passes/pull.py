@@ -60,6 +60,7 @@ class Mirror(Protocol):
     def newest(self, box: Box, device_id: int, skip: int = 0) -> int: ...
     def oldest(self, box: Box, device_id: int, above: int) -> int: ...
     def history_to(self, box: Box) -> int: ...
+    def lookback(self, box: Box) -> timedelta: ...
     def save(
         self,
         box: Box,
@@ -124,7 +125,8 @@ class Puller:
         box, device_id = progress.box, progress.device_id
         mark = self.prepare(box, device_id)
         thousandth = 0 if far else self.mirror.newest(box, device_id, skip=MOST_LOOKED_BACK)
-        start, looks_back_far = start_of(mark, thousandth, now=self.now(), lookback=self.lookback)
+        lookback = max(self.lookback, self.mirror.lookback(box))
+        start, looks_back_far = start_of(mark, thousandth, now=self.now(), lookback=lookback)
         look = Look(
             start,
             newest_known=max(self.mirror.newest(box, device_id), mark.top_id or 0),

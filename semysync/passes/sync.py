@@ -6,10 +6,10 @@ for one device never stops the others, and what was stored by then stays. For wh
 device by device or as a whole, is decided in `scope`; which of the devices in a pass, in `turns`.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 import msgspec
 import structlog
@@ -24,14 +24,16 @@ from semysync.errors import (
     Unreadable,
 )
 from semysync.mirror.alarms import USUAL, Limits
+from semysync.mirror.audits import Part, last_finished
 from semysync.mirror.devices import KnownDevice
 from semysync.mirror.marks import WHOLE_ACCOUNT
 from semysync.mirror.passes import Pass
 from semysync.mirror.pending import AWAY, Pending
 from semysync.mirror.store import HIGHEST_ID, Saved, Store
-from semysync.mirror.times import utc_text
+from semysync.mirror.times import from_utc_text, utc_text
 from semysync.model import Box
 from semysync.passes import scope as scopes
+from semysync.passes import verify
 from semysync.passes.clocks import phone_offset, service_offset
 from semysync.passes.plan import low
 from semysync.passes.pull import MOST_LOOKED_BACK, Progress, Puller
@@ -39,6 +41,7 @@ from semysync.passes.refresh import REQUESTS, Refresher
 from semysync.passes.scope import Scope, Standing
 from semysync.passes.send import AGREE_S
 from semysync.passes.turns import Turns
+from semysync.passes.verify import Report, Unit, Verifier
 from semysync.service.client import Client
 
 log = structlog.get_logger("semysync")
@@ -157,6 +160,56 @@ class Sync:
             else:
                 outcome.complete += 1
         return outcome
+
+    def verify_is_due(self) -> bool:
+        """Tell whether a day has gone by since the last time, or since all was loaded."""
+        marks = [self._store.mark(box, u.device_id) for box in Box for u in self._units(box)]
+        loaded = [from_utc_text(mark.loaded_at) for mark in marks if mark.loaded_at]
+        return verify.is_due(last_finished(self._store), loaded, self._puller.now())
+
+    def verify(
+        self,
+        since: date | None,
+        *,
+        repair: bool,
+        watch: Callable[[Part], None] = lambda _: None,
+    ) -> tuple[Outcome, Report | None]:
+        """
+        Compare the account with the mirror, of all days or from one on, and put right what differs.
+
+        The report is None where the service did not answer; the next call then goes on.
+        """
+        report = None
+        with self._pass("verify") as outcome:
+            verifier = Verifier(
+                self._client,
+                self._store,
+                self._units,
+                now=self._puller.now,
+                lookback=self._puller.lookback,
+                largest=self._puller.largest,
+                watch=watch,
+            )
+            try:
+                report = verifier.run(since, outcome.add, repair=repair)
+            except ServiceError as exc:
+                outcome.fail("", exc)
+            else:
+                outcome.complete += 1
+            self._puller.largest = verifier.largest
+        return outcome, report
+
+    def _units(self, box: Box) -> list[Unit]:
+        """Return whom to ask so that all of a box is shown."""
+        if self._scope == "account":
+            return [Unit(WHOLE_ACCOUNT)]
+        shown = frozenset(self._standing(box).shown)
+        whole = [Unit(WHOLE_ACCOUNT, shown)] if shown else []
+        return whole + [
+            Unit(device.id, frozenset({device.id}), device.there)
+            for device in self._store.known_devices()
+            if device.id not in shown
+        ]
 
     def _refresher(self) -> Refresher:
         return Refresher(self._client, self._store, self._puller.now)

@@ -427,6 +427,51 @@ TABLES: dict[str, dict[str, Any]] = {
             "absent_since": "when it was first not there",
         },
     },
+    "verifies": {
+        "description": "Comparisons of the account with the mirror, by verify or the daemon.",
+        "sort_desc": "id",
+        "columns": {
+            "id": "counts up",
+            "what": "of which days",
+            "repair": "1: what differed was put right",
+            "started_at": "when it began",
+            "finished_at": "when it ended; null: cut off, or still at work",
+        },
+    },
+    "verify_parts": {
+        "description": "How far a comparison has come, by box and device.",
+        "columns": {
+            "verify_id": "the comparison",
+            "box": "inbox or sent",
+            "device_id": "the device; 0: the whole account",
+            "start_id": "messages above this one are compared",
+            "end_id": "… up to this one",
+            "reached_id": "all up to here was compared",
+            "done": "1: to its end",
+        },
+    },
+    "verify_days": {
+        "description": "How many messages of each day the account has shown in a comparison.",
+        "sort_desc": "day",
+        "columns": {
+            "verify_id": "the comparison",
+            "box": "inbox or sent",
+            "day": "the day, in UTC",
+            "account": "messages",
+        },
+    },
+    "verify_found": {
+        "description": "Messages in which the account and the mirror differed.",
+        "facets": ["what"],
+        "columns": {
+            "verify_id": "the comparison",
+            "box": "inbox or sent",
+            "message_id": "the message's number at the service",
+            "day": "its day, in UTC",
+            "what": "lacking (here), differing, conflicting, vanished (there), returned",
+            "repaired_at": "when it was put right",
+        },
+    },
     "forgotten": {
         "description": "Messages that were removed for good: they are not mirrored again.",
         "columns": {"box": "inbox or sent", "id": "the message's number at the service"},

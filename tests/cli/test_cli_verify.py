@@ -1,0 +1,159 @@
+"""`verify`: what it prints, how it ends, and that it goes on where it was cut off."""
+
+import json
+import random
+import signal
+import sqlite3
+from contextlib import closing
+
+import pytest
+from processes import end, wait_until
+
+from semysync.model import Box
+
+
+def spoil(program, sandbox):
+    """Let one message be lacking, one differ and one vanish; return their ids in this order."""
+    lacking, differing, vanished = sandbox.account.ids("inbox")[-30:-27]
+    with closing(sqlite3.connect(program.mirror)) as conn, conn:
+        conn.execute("delete from inbox where id = ?", (lacking,))
+    sandbox.account.change("inbox", differing, msg="edited")
+    sandbox.account.remove("inbox", [vanished])
+    return lacking, differing, vanished
+
+
+def test_where_nothing_differs_it_says_so_and_ends_with_0(synced):
+    ended = synced.run("verify")
+
+    assert ended.returncode == 0
+    assert ended.stdout.splitlines()[0].split() == [
+        *("day", "box", "account", "mirror", "lacking", "differing", "conflicting"),
+        *("vanished", "returned", "left"),
+    ]
+    assert ended.stdout.splitlines()[-1] == "nothing differs"
+
+
+def test_what_differs_is_shown_and_changes_nothing_until_it_is_to_be_repaired(synced, sandbox):
+    lacking, differing, vanished = spoil(synced, sandbox)
+
+    shown = synced.run("verify", "--all")
+    repaired = synced.run("verify", "--all", "--repair")
+    again = synced.run("verify", "--all")
+
+    assert [run.returncode for run in (shown, repaired, again)] == [1, 0, 0]
+    for number, what in ((lacking, "lacking"), (differing, "differing"), (vanished, "vanished")):
+        assert f"  inbox {number}  " in shown.stdout
+        assert any(
+            f"inbox {number} " in line and line.endswith(f"{what}  repaired")
+            for line in repaired.stdout.splitlines()
+        )
+    assert "`semysync verify --repair`" in shown.stdout
+    assert "`semysync verify --repair`" not in repaired.stdout
+    assert again.stdout.splitlines()[-1] == "nothing differs"
+    assert synced.ask(f"select text from inbox where id = {differing}") == [("edited",)]
+    assert synced.ask("select id from inbox where missing_since is not null") == [(vanished,)]
+    assert synced.ask("select kind, data from events where kind = 'verify.found'") == [
+        ("verify.found", '{"differing": 1, "lacking": 1, "vanished": 1, "left": 3}'),
+        ("verify.found", '{"differing": 1, "lacking": 1, "vanished": 1, "left": 0}'),
+    ]
+
+
+def test_no_text_and_no_number_is_printed(synced, sandbox):
+    spoil(synced, sandbox)
+
+    ended = synced.run("verify", "--all")
+
+    assert "edited" not in ended.stdout
+    assert "+7" not in ended.stdout
+
+
+def test_as_json_everything_is_there(synced, sandbox):
+    lacking, *_ = spoil(synced, sandbox)
+
+    facts = json.loads(synced.run("verify", "--since", "2000-01-01", "--json").stdout)
+
+    assert facts["since"] == "2000-01-01"
+    assert (facts["left"], facts["unproven"]) == (3, [])
+    assert {"lacking", "differing", "vanished"} == {one["what"] for one in facts["differences"]}
+    assert lacking in [one["message_id"] for one in facts["differences"]]
+    for box in Box:
+        account = sum(day["account"] for day in facts["days"] if day["box"] == box)
+        assert account == len(sandbox.account.ids(box))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--days", "3", "--all"),
+        ("--since", "2026-11-01", "--days", "1"),
+        ("--days", "0"),
+        ("--since", "soon"),
+    ],
+)
+def test_what_makes_no_sense_is_a_mistake_in_usage(program, options):
+    assert program.run("verify", *options).returncode == 2
+
+
+def test_what_was_never_loaded_cannot_be_compared(program, sandbox):
+    program.configure(sandbox.base_url)
+    program.mirror_here()
+    with closing(sqlite3.connect(program.mirror)) as conn, conn:
+        conn.execute("delete from marks where box = 'sent'")
+
+    ended = program.run("verify")
+
+    assert ended.returncode == 1
+    assert "not compared: sent of device" in ended.stderr
+    assert "`semysync sync`" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("switches", "code"),
+    [({"token_refused": "yes"}, 69), ({"fault": "http_500"}, 75)],
+    ids=["refused", "sick"],
+)
+def test_a_service_that_does_not_answer_is_told(synced, sandbox, switches, code):
+    sandbox.set(**switches)
+
+    ended = synced.run("verify")
+
+    assert ended.returncode == code
+    assert "inbox_sms" in ended.stderr
+
+
+def test_ctrl_c_says_how_to_go_on(synced, sandbox):
+    sandbox.set(cap=20, delay_s=0.05)
+    sandbox.requests.clear()
+    with synced.running("verify", "--all") as process:
+        wait_until(lambda: len(sandbox.requests) > 4, process)
+        code, said = end(process, signal.SIGINT)
+
+    assert code == 1
+    assert "goes on where it was" in said
+    facts = json.loads(synced.run("verify", "--all", "--json").stdout)
+    assert facts["resumed"] is True
+    assert facts["left"] == 0
+
+
+@pytest.mark.parametrize("repair", [(), ("--repair",)], ids=["", "repair"])
+def test_a_run_that_is_killed_again_and_again_says_the_same_in_the_end(synced, sandbox, repair):
+    chance = random.Random(5)
+    sandbox.set(cap=6, delay_s=0.005)
+    expected = set(spoil(synced, sandbox))
+    killed = 0
+    while killed < 6:
+        wanted = len(sandbox.requests) + chance.randint(2, 8)
+        with synced.running("verify", "--all", *repair) as process:
+            wait_until(lambda n=wanted: len(sandbox.requests) >= n or process.poll() is not None)
+            process.kill()
+            assert process.wait() == -signal.SIGKILL, "it ended before it could be killed"
+        killed += 1
+
+    facts = json.loads(synced.run("verify", "--all", "--json", *repair).stdout)
+
+    assert facts["resumed"] is True
+    assert {one["message_id"] for one in facts["differences"]} == expected
+    assert facts["left"] == (0 if repair else 3)
+    for box in Box:
+        account = sum(day["account"] for day in facts["days"] if day["box"] == box)
+        assert account == len(sandbox.account.ids(box))
