@@ -147,12 +147,11 @@ def silence_s(
         at = printed.replace(tzinfo=UTC) - timedelta(minutes=offset)
         silent_s = ((service_now or now) - at).total_seconds()
     else:
-        seen_s = 0.0 if moved else (now - former.unchanged_since).total_seconds()
         at_most = printed.replace(tzinfo=UTC) + FARTHEST
         silent_s = max(
             ((newest or printed) - printed).total_seconds(),
             ((service_now or now) - at_most).total_seconds(),
-            seen_s,
+            (now - former.unchanged_since).total_seconds(),
         )
     if moved and looked_at and looked_at <= now:
         silent_s = min(silent_s, (now - looked_at).total_seconds())

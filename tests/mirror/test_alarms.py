@@ -373,3 +373,46 @@ def test_an_event_and_what_is_remembered_of_it_are_stored_together(world, store)
     store._db.execute("drop trigger no")
 
     assert world.watch(MINUTE) == [OFFLINE]
+
+
+@pytest.mark.parametrize("minutes", [103, 106])
+def test_a_contact_between_two_silences_begins_the_second_one(world, minutes):
+    """A short one at minute 45, which the look at `minutes` sees for the first time."""
+    world.phone()
+    world.look()
+    world.silence()
+    world.wait(40 * MINUTE)
+    world.look()
+    world.phone(last=START + timedelta(minutes=45))
+    world.wait((minutes - 40) * MINUTE)
+
+    assert world.look() == []
+    assert world.watch(3 * MINUTE) == []
+    assert world.watch(5 * MINUTE) == [OFFLINE]
+
+
+def test_with_both_clocks_wrong_a_phone_in_touch_has_nothing_to_tell(unsure):
+    unsure.ahead_s = 2 * DAY
+    unsure.phone()
+
+    assert unsure.watch(2 * HOUR) == []
+
+
+def test_a_contact_of_hours_ago_is_no_return_though_our_clock_went_back(world):
+    world.phone()
+    world.look()
+    world.silence()
+    world.watch(2 * HOUR)
+    world.phone(last=world.at + timedelta(hours=1))
+    world.wait(6 * HOUR)
+    world.ahead_s = -DAY
+
+    assert world.look() == []
+
+
+def test_of_a_phone_that_was_out_of_touch_from_the_first_the_battery_is_old(world):
+    world.phone(last=START - timedelta(days=9), battery=3)
+
+    assert world.watch(HOUR) == []
+    world.phone(battery=4)
+    assert world.watch(HOUR) == [ONLINE, LOW]

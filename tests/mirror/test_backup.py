@@ -390,3 +390,16 @@ def test_a_file_that_is_a_copy_by_name_only_stays_when_it_is_a_link(folder, take
 
     assert (tmp_path / "kept.db").is_file()
     assert first.path.is_symlink()
+
+
+def test_a_row_that_somebody_wrote_deletes_no_file_of_another_name(store, folder, take):
+    (folder / "notes.txt").write_bytes(b"precious")
+    store._db.execute(
+        "insert into backups (at, path, bytes, messages) values ('2026', ?, 8, 0)",
+        (str(folder / "notes.txt"),),
+    )
+    store._db.conn.commit()
+
+    take(keep=1)
+
+    assert (folder / "notes.txt").read_bytes() == b"precious"

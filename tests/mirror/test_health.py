@@ -112,8 +112,12 @@ def test_a_clock_that_went_on_by_a_day_is_late_until_the_next_passes(health):
     assert health(*BOXES) == ("ok", None)
 
 
-def test_a_second_of_disagreement_between_programs_is_nothing(health, rows):
-    assert health(("inbox", -1, None), ("sent", -1, None)) == ("ok", None)
+def test_a_failure_from_the_future_is_not_fresh_for_ever(health):
+    assert health(("account", -86_400, NO), *BOXES) == ("ok", NO)
+
+
+def test_some_seconds_of_disagreement_are_nothing(health, rows):
+    assert health(("inbox", -30, None), ("sent", -30, None)) == ("ok", None)
     assert rows("select inbox_lag_s, sent_lag_s from health") == [(0, 0)]
 
 
