@@ -24,6 +24,21 @@ main()
 """
 
 
+# The program, but what takes seconds, so that people and services are spared, takes a part of it.
+HASTY = """
+import semysync.daemon.loop as loop
+import semysync.daemon.process as process
+import semysync.daemon.sending as sending
+import semysync.daemon.tempo as tempo
+import semysync.mirror.file
+semysync.mirror.file.BUSY_S = 0.5
+loop.ANSWER_S, loop.END_S, loop.REST_S, process.BEAT_S, sending.AGAIN_S = 1, 1, 0.1, 0.1, 0.2
+tempo.FIRST_S, tempo.FIRST_OPEN_S, tempo.LONGEST_S = 0.1, 0.1, 0.5
+from semysync.cli import main
+main()
+"""
+
+
 class Program:
     """`semysync` with an environment that is only what it needs."""
 
@@ -58,7 +73,7 @@ class Program:
             capture_output=True,
             encoding="utf-8",
             timeout=60,
-            preexec_fn=_like_anybody,
+            preexec_fn=like_anybody,
             check=False,
         )
         assert "Traceback" not in ended.stderr, ended.stderr
@@ -72,8 +87,12 @@ class Program:
         assert not any(outcome.failure for outcome in outcomes)
 
     @contextmanager
-    def running(self, *args, code=None, **env):
-        """Start a command, and kill it at the end of the block if it still runs."""
+    def running(self, *args, code=None, prepare=None, **env):
+        """
+        Start a command, and kill it at the end of the block if it still runs.
+
+        `prepare` is called in the process before it becomes the program.
+        """
         with subprocess.Popen(
             self._command(args, code),
             env=self.env | env,
@@ -82,6 +101,7 @@ class Program:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             encoding="utf-8",
+            preexec_fn=prepare,  # noqa: PLW1509  it only calls the system
         ) as process:
             try:
                 yield process
@@ -101,7 +121,7 @@ class Program:
         return [sys.executable, *(["-c", code] if code else ["-m", "semysync"]), *map(str, args)]
 
 
-def _like_anybody():
+def like_anybody():
     """Give up root's right to write where the mode forbids it, for who runs the tests as root."""
     import ctypes
 

@@ -2,10 +2,10 @@
 The daemon: when passes run, how they stop, and what the world is told of it.
 
 `jobs` is the list of passes, and the place to begin. `tempo` decides when the next one of a kind
-comes, without any I/O; `loop` runs them; `sending` is the thread of the sender; `run` is the process:
+comes, without any I/O; `loop` runs them; `sending` is the thread of the sender; `process` holds
 lock, signals, start and stop.
 """
 
-from semysync.daemon.run import run
+from semysync.daemon.process import run
 
 __all__ = ["run"]

@@ -267,6 +267,7 @@ class Loop:
                 self._asked_for_devices.set()
             if job.asks and (met := self._met):
                 self._met = None
+                self._sending.begin()
                 met()
             with self._idle:
                 del self._running[job.name]
@@ -274,8 +275,7 @@ class Loop:
 
     def _try(self, job: Job) -> None:
         """Take a pass, whatever comes of it."""
-        if job.needs_devices:
-            self._asked_for_devices.wait()
+        began_s = time.monotonic()
         with self._mutex:
             if job.asks and self._circuit.enter(job.name, time.monotonic()):
                 return
@@ -290,17 +290,25 @@ class Loop:
                 Store.open(self._mirror, self._config.locale()) as store,
             ):
                 self._configure(store)
-                if not job.needs_devices or store.last_complete("devices"):
+                if not job.needs_devices or self._knows_devices(job, store):
                     self._judge(job, store, self._step(job, store))
         except Stopped:
             log.info("pass.stopped", kind=job.name)
         except SemysyncError as exc:  # the mirror: another program holds it, the disk is full
             self._rest(job)
-            self._telling.mirror_failed(job.name, exc)
+            self._telling.mirror_failed(job.name, exc, began_s)
         except Exception as exc:  # noqa: BLE001  nothing ends the loop
             self._rest(job)
             self._telling.broke(job.name, exc)
             self._note_broken(job, exc)
+
+    def _knows_devices(self, job: Job, store: Store) -> bool:
+        """Tell whether there are devices to ask for; before the first answer wait for that."""
+        if store.last_complete("devices") is None:
+            self._asked_for_devices.wait()
+            with self._mutex:
+                self._hurry.discard(job.name)  # what it was hastened for, it now knows
+        return store.last_complete("devices") is not None
 
     def _step(self, job: Job, store: Store) -> Outcome | None:
         """Take the step of a pass; what the service had against it is in the outcome."""

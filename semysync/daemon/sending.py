@@ -24,6 +24,7 @@ from semysync.service.pace import Stopped
 log = structlog.get_logger("semysync")
 
 AGAIN_S = 10  #: after something went wrong with the mirror
+HEAD_START_S = 2  #: for the first answer to a question: a refused token is not tried on a message
 
 
 class Sending:
@@ -56,6 +57,7 @@ class Sending:
         self._sender: Sender | None = None
         self._watch: Watch | None = None
         self._said = ""  # what went wrong, until it is over
+        self._may_begin = Event()
         self._stopping = Event()
         self._thread = Thread(target=self._until_stopped, name="sender", daemon=True)
 
@@ -63,9 +65,14 @@ class Sending:
         if self._config.send.enabled:
             self._thread.start()
 
+    def begin(self) -> None:
+        """Let it send: the service has answered, or has failed to."""
+        self._may_begin.set()
+
     def stop(self) -> None:
         """Let it end after the request that it is at; `join` waits for that."""
         self._stopping.set()
+        self._may_begin.set()
         self.wake()
 
     def wake(self) -> None:
@@ -102,6 +109,7 @@ class Sending:
             self.wake()
 
     def _until_stopped(self) -> None:
+        self._may_begin.wait(HEAD_START_S)
         while not self._stopping.is_set():
             try:
                 self._send()

@@ -5,6 +5,7 @@ What goes wrong is told once, however often it is met, and once more when it is 
 """
 
 import re
+import time
 import traceback
 from collections import Counter
 from threading import Lock
@@ -26,14 +27,16 @@ class Telling:
     def __init__(self) -> None:
         self._said: dict[str, set[str]] = {}
         self._failures: Counter[str] = Counter()
+        self._worked_s = float("-inf")  # when a pass last got through to the mirror
         self._lock = Lock()
 
     def ended(self, kind: str, outcome: Outcome | None, *, quiet: bool = False) -> None:
         """Tell of a pass that came to its end; of one that failed not where it is `quiet`."""
-        self._over(MIRROR, "mirror.recovered")
-        if outcome is None:
+        if outcome is None:  # nothing was noted in the mirror, which may be locked for all we know
             self._over(kind, "pass.recovered", kind=kind)
             return
+        self._worked_s = time.monotonic()
+        self._over(MIRROR, "mirror.recovered")
         noted = outcome.noted
         counts = {"added": noted.added, "changed": noted.changed, "requests": noted.requests}
         if noted.illegible:
@@ -46,9 +49,9 @@ class Telling:
         if noted.added or noted.changed:
             log.info("pass.finished", kind=kind, **counts)
 
-    def mirror_failed(self, kind: str, error: Exception) -> None:
-        """Tell that the mirror can't be used just now."""
-        if self._is_news(MIRROR, str(error)):
+    def mirror_failed(self, kind: str, error: Exception, began_s: float) -> None:
+        """Tell that the mirror can't be used; not of a pass that another has overtaken."""
+        if began_s > self._worked_s and self._is_news(MIRROR, str(error)):
             log.error("mirror.failing", kind=kind, error=str(error))
 
     def broke(self, kind: str, error: Exception) -> None:

@@ -1,0 +1,475 @@
+"""What the daemon survives: services, files, clocks and signals. Told once, and recovered from."""
+
+import json
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing, suppress
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from threading import Thread
+
+import pytest
+from processes import HASTY, PATIENCE_S, QUICK, TOKEN, Program, end, like_anybody, truth, wait_until
+
+from semysync.sandbox import Sandbox
+
+OTHER_TOKEN = "0" * 32
+
+
+class Log:
+    """What a process logs, read as it comes."""
+
+    def __init__(self, process):
+        self._lines = SimpleQueue()
+        self._seen = []
+        Thread(target=self._read, args=(process.stderr,), daemon=True).start()
+
+    def _read(self, stream):
+        for line in stream:
+            self._lines.put(json.loads(line))
+
+    def all(self):
+        try:
+            while True:
+                self._seen.append(self._lines.get_nowait())
+        except Empty:
+            return self._seen
+
+    def names(self):
+        return [line["event"] for line in self.all()]
+
+    def has(self, name):
+        return name in self.names()
+
+
+def ended(process, number=signal.SIGTERM):
+    """Send a signal; return the exit code, once it has ended."""
+    process.send_signal(number)
+    return process.wait(PATIENCE_S)
+
+
+def asked(program, query):
+    try:
+        return program.ask(query)
+    except sqlite3.OperationalError:
+        return []
+
+
+def has_all(program, sandbox):
+    return all(
+        asked(program, f"select id, text from {box} order by id") == truth(sandbox, box)
+        for box in ("inbox", "sent")
+    )
+
+
+def events(program, kind):
+    return asked(program, f"select box, data from events where kind = '{kind}'")
+
+
+def write(program, sql, *values):
+    with closing(sqlite3.connect(program.mirror, timeout=30)) as conn, conn:
+        return conn.execute(sql, values).lastrowid
+
+
+def draft(program, text="Hello"):
+    return write(program, "insert into outbox (phone, text) values ('+79201234567', ?)", text)
+
+
+def methods(sandbox):
+    return [call.method for call in list(sandbox.requests)]
+
+
+# The service
+
+
+def test_a_token_that_is_refused_stops_the_sending_until_it_is_put_right(program, sandbox):
+    program.mirror_here()
+    program.configure(sandbox.base_url, token=OTHER_TOKEN, rest=QUICK)
+    number = draft(program)
+    sandbox.requests.clear()
+    with program.running("run", code=HASTY) as process:
+        log = Log(process)
+        blocked = f"select error from outbox where id = {number} and 0 union all "
+        blocked += "select value from settings where key = 'sending_blocked' and value <> ''"
+        wait_until(lambda: asked(program, blocked), process)
+        before = len(methods(sandbox))
+        wait_until(lambda: len(methods(sandbox)) > before + 2, process)  # it asks again
+
+        assert "sms" not in methods(sandbox)
+        assert log.names().count("pull.failing") == 1
+        assert asked(program, f"select status from outbox where id = {number}") == [("queued",)]
+
+        program.configure(sandbox.base_url, rest=QUICK)
+        process.send_signal(signal.SIGHUP)
+
+        wait_until(lambda: "sms" in methods(sandbox), process)
+        assert ended(process) == 0
+    assert events(program, "pull.failing") == [(None, '{"cause": "refused"}')]
+    assert events(program, "pull.recovered") == [(None, '{"cause": "refused"}')]
+    assert TOKEN not in str(log.all())
+    assert OTHER_TOKEN not in str(log.all())
+
+
+def test_a_service_that_is_gone_for_long_is_told_once_and_taken_up_when_it_comes(program, sandbox):
+    program.mirror_here()
+    with program.running("run", code=HASTY) as process:
+        log = Log(process)
+        wait_until(lambda: sandbox.requests, process)
+        sandbox.stop()
+        wait_until(lambda: log.has("pull.failing"), process)
+        time.sleep(1.5)  # the longest pause, three times: half a second here
+        sandbox.account.receive("+79201234567", "Fresh")
+        sandbox.start()
+
+        wait_until(lambda: has_all(program, sandbox), process)
+        wait_until(lambda: log.has("pull.recovered"), process)
+
+        assert ended(process) == 0
+    assert log.names().count("pull.failing") == log.names().count("pull.recovered") == 1
+    assert log.names().count("pass.failed") <= 4  # one a kind at most
+    assert [json.loads(data)["cause"] for _, data in events(program, "pull.failing")] == [
+        "unreachable"
+    ]
+
+
+def test_a_box_that_fails_alone_is_told_and_the_others_go_on(program, sandbox):
+    program.mirror_here()
+    sandbox.set(fault="html", fault_methods="inbox_sms")
+    with program.running("run", code=HASTY) as process:
+        log = Log(process)
+        wait_until(lambda: events(program, "pull.failing"), process)
+        sandbox.set(fault="none")
+        wait_until(lambda: events(program, "pull.recovered"), process)
+
+        assert ended(process) == 0
+    assert events(program, "pull.failing") == [("inbox", '{"cause": "unreadable"}')]
+    assert log.names().count("pull.failing") == 1
+
+
+def test_a_failure_that_was_told_by_an_earlier_run_is_over_when_this_one_is_answered(
+    program, sandbox
+):
+    program.mirror_here()
+    sandbox.stop()
+    with program.running("run", code=HASTY) as process:
+        wait_until(lambda: events(program, "pull.failing"), process)
+        process.kill()
+    sandbox.start()
+    with program.running("run", code=HASTY) as process:
+        wait_until(lambda: events(program, "pull.recovered"), process)
+
+        assert ended(process) == 0
+    assert len(events(program, "pull.failing")) == 1
+
+
+def test_sends_do_not_wait_for_a_pull_that_hangs(program, sandbox):
+    program.mirror_here()
+    sandbox.set(fault="hang", fault_methods="devices,inbox_sms,outbox_sms,user")
+    with program.running("run") as process:
+        wait_until(lambda: sandbox.requests, process)
+
+        draft(program)
+
+        wait_until(lambda: "sms" in methods(sandbox), process)
+        wait_until(
+            lambda: asked(program, "select 1 from outbox where status = 'accepted'"), process
+        )
+        assert ended(process) == 0
+
+
+# Stops
+
+
+@pytest.mark.parametrize("method", ["devices", "inbox_sms", "outbox_sms", "user"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_does_not_wait_for_the_answer_to_a_question(program, sandbox, method, number):
+    program.mirror_here()
+    sandbox.set(fault="hang", fault_methods=method)
+    sandbox.requests.clear()
+    with program.running("run") as process:
+        wait_until(lambda: method in methods(sandbox), process)
+        began = time.monotonic()
+
+        assert ended(process, number) == 0
+
+        assert time.monotonic() - began < 5  # it would have been 30
+    assert not asked(program, "select 1 from passes where error is not null")
+
+
+def test_a_stop_waits_for_the_answer_to_what_is_being_sent(program, sandbox):
+    program.mirror_here()
+    number = draft(program)
+    sandbox.set(delay_s=0.6)
+    sandbox.requests.clear()
+    with program.running("run") as process:
+        wait_until(lambda: "sms" in methods(sandbox), process)
+
+        assert ended(process) == 0
+
+    assert asked(program, f"select status from outbox where id = {number}") == [("accepted",)]
+
+
+def test_an_answer_that_does_not_come_while_stopping_is_searched_for_later(program, sandbox):
+    program.mirror_here()
+    number = draft(program)
+    sandbox.set(fault="hang", fault_methods="sms")
+    sandbox.requests.clear()
+    with program.running("run", code=HASTY) as process:
+        wait_until(lambda: "sms" in methods(sandbox), process)
+        began = time.monotonic()
+
+        assert ended(process) == 0
+
+        assert time.monotonic() - began < 5
+    assert asked(program, f"select status from outbox where id = {number}") == [("unknown",)]
+
+
+def test_what_nothing_can_break_off_is_left_behind(program, sandbox):
+    program.mirror_here()
+    slow = "import socket, time\nsocket.getaddrinfo = lambda *_, **__: time.sleep(60)\n"
+    with program.running("run", code=slow + HASTY) as process:
+        log = Log(process)
+        wait_until(lambda: log.has("daemon.started"), process)
+        time.sleep(0.3)
+        began = time.monotonic()
+
+        assert ended(process) == 0
+
+        assert time.monotonic() - began < 5
+    assert log.names()[-1] in {"daemon.abandoned", "daemon.stopping"}
+    assert program.run("outbox").returncode == 0
+
+
+def test_two_daemons_on_two_files_do_not_meet(tmp_path, sandbox):
+    with Sandbox(messages=50, devices=1, token=TOKEN) as other:
+        programs = []
+        for name, stand_in in (("one", sandbox), ("two", other)):
+            (tmp_path / name).mkdir()
+            program = Program(tmp_path / name)
+            program.configure(stand_in.base_url, rest=QUICK)
+            programs.append(program)
+        first, second = programs
+        with first.running("run") as one, second.running("run") as two:
+            wait_until(lambda: has_all(first, sandbox), one)
+            wait_until(lambda: has_all(second, other), two)
+
+            assert end(one)[0] == 0
+            assert two.poll() is None
+            other.account.receive("+79201234567", "Fresh")
+            wait_until(lambda: has_all(second, other), two)
+            assert end(two)[0] == 0
+
+
+# The configuration read again
+
+
+def test_a_new_configuration_is_followed(program, sandbox):
+    program.configure(sandbox.base_url, rest="[pull]\ninbox_s = 3600\nsent_s = 3600\n")
+    with program.running("run") as process:
+        log = Log(process)
+        wait_until(lambda: has_all(program, sandbox), process)
+        sandbox.account.receive("+79201234567", "Fresh")
+        program.configure(sandbox.base_url, rest=f'{QUICK}[log]\nlevel = "debug"\n')
+
+        process.send_signal(signal.SIGHUP)
+        wait_until(lambda: log.has("configuration.reread"), process)
+        wait_until(lambda: has_all(program, sandbox), process)
+        sandbox.account.receive("+79201234567", "Fresher")
+
+        wait_until(lambda: has_all(program, sandbox), process)  # not only once at the start
+        assert ended(process) == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[pull]\ninbox_s = 0\nsent = 3\n", "inbox_s = 0"),
+        ("[api]\nbase_url = 'https://localhost'\n", "no token"),
+        ("[pull", "is no TOML"),
+        (None, "cannot read the configuration"),
+    ],
+)
+def test_a_configuration_with_mistakes_changes_nothing_and_they_are_named(
+    program, sandbox, text, said
+):
+    with program.running("run", "--config", program.config) as process:
+        log = Log(process)
+        wait_until(lambda: has_all(program, sandbox), process)
+        program.config.unlink()
+        if text:
+            program.config.write_text(text, encoding="utf-8")
+
+        process.send_signal(signal.SIGHUP)
+        wait_until(lambda: log.has("configuration.kept"), process)
+
+        kept = next(line for line in log.all() if line["event"] == "configuration.kept")
+        assert said in kept["mistakes"]
+        sandbox.account.receive("+79201234567", "Fresh")
+        wait_until(lambda: has_all(program, sandbox), process)
+        assert ended(process) == 0
+
+
+def test_another_place_of_the_mirror_needs_a_restart_and_the_rest_is_followed(program, sandbox):
+    with program.running("run") as process:
+        log = Log(process)
+        wait_until(lambda: has_all(program, sandbox), process)
+        program.configure(sandbox.base_url, rest=f'{QUICK}[database]\npath = "elsewhere.db"\n')
+
+        process.send_signal(signal.SIGHUP)
+        wait_until(lambda: log.has("configuration.reread"), process)
+
+        assert log.has("configuration.needs_restart")
+        assert not (program.config.parent / "elsewhere.db").exists()
+        assert ended(process) == 0
+
+
+# The mirror
+
+
+def test_a_mirror_that_is_locked_for_long_is_told_once_and_worked_on_afterwards(program, sandbox):
+    program.mirror_here()
+    with (
+        closing(sqlite3.connect(program.mirror, isolation_level=None)) as writer,
+        program.running("run", code=HASTY) as process,
+    ):
+        log = Log(process)
+        wait_until(lambda: log.has("daemon.started"), process)
+        writer.execute("begin immediate")
+        sandbox.account.receive("+79201234567", "Fresh")
+        wait_until(lambda: log.has("mirror.failing"), process)
+        time.sleep(2)  # four times as long as a pass waits for a writer here
+        writer.execute("rollback")
+
+        wait_until(lambda: has_all(program, sandbox), process)
+        wait_until(lambda: log.has("mirror.recovered"), process)
+
+        assert ended(process) == 0
+    assert log.names().count("mirror.failing") == 1
+    assert not log.has("pass.broke")
+
+
+def test_a_file_that_may_not_be_written_for_a_while_is_told_once(program, sandbox):
+    program.mirror_here()
+    folder = program.mirror.parent
+    files = [path for path in folder.iterdir() if path.is_file()]
+    with program.running("run", code=HASTY, prepare=like_anybody) as process:
+        log = Log(process)
+        wait_until(lambda: log.has("daemon.started"), process)
+        for path in files:
+            path.chmod(0o400)
+        folder.chmod(0o500)
+        sandbox.account.receive("+79201234567", "Fresh")
+        wait_until(lambda: log.has("mirror.failing"), process)
+        folder.chmod(0o700)
+        for path in files:
+            path.chmod(0o600)
+
+        wait_until(lambda: has_all(program, sandbox), process)
+        wait_until(lambda: log.has("mirror.recovered"), process)
+
+        assert ended(process) == 0
+    assert log.names().count("mirror.failing") == 1
+
+
+def small_disk(place, size):
+    """Give the process a disk of its own, of this size, which goes with it."""
+
+    def prepare():
+        import ctypes
+
+        libc = ctypes.CDLL(None, use_errno=True)
+        options = f"size={size}".encode()
+        if (
+            libc.unshare(0x20000)  # CLONE_NEWNS
+            or libc.mount(b"none", b"/", None, 0x4000 | 1 << 18, None)  # private, all below
+            or libc.mount(b"tmpfs", os.fsencode(place), b"tmpfs", 0, options)
+        ):
+            raise OSError(ctypes.get_errno(), "cannot mount")
+
+    return prepare
+
+
+def ask_inside(pid, mirror, query):
+    """Ask the mirror from among the mounts of a process."""
+    code = "import json, sqlite3, sys; print(json.dumps("
+    code += (
+        "sqlite3.connect(f'file:{sys.argv[1]}?mode=ro', uri=True).execute(sys.argv[2]).fetchall()))"
+    )
+    inside = ["nsenter", f"--target={pid}", "--mount", sys.executable, "-c", code, mirror, query]
+    found = subprocess.run(inside, capture_output=True, check=False)
+    return list(map(tuple, json.loads(found.stdout or "[]")))
+
+
+def fill(path):
+    """Fill a disk to the last byte."""
+    with path.open("wb", buffering=0) as filler, suppress(OSError):
+        while filler.write(bytes(4096)):
+            pass
+
+
+def test_a_disk_that_is_full_for_a_while_is_told_once_and_nothing_is_lost(program, sandbox):
+    program.mirror.parent.mkdir(parents=True)
+    with program.running("run", code=HASTY, prepare=small_disk(program.mirror.parent, "8m")) as (
+        process
+    ):
+        log = Log(process)
+        filler = Path(f"/proc/{process.pid}/root{program.mirror.parent}", "filler")
+        program.ask = lambda query: ask_inside(process.pid, program.mirror, query)
+        wait_until(lambda: has_all(program, sandbox), process)
+        fill(filler)
+        for n in range(200):  # more than fits into what the files have room for
+            sandbox.account.receive("+79201234567", f"Fresh {n} " * 50)
+        wait_until(lambda: log.has("mirror.failing"), process)
+        time.sleep(0.5)
+        filler.unlink()
+
+        wait_until(lambda: has_all(program, sandbox), process)
+        wait_until(lambda: log.has("mirror.recovered"), process)
+
+        assert asked(program, "pragma integrity_check") == [("ok",)]
+        assert ended(process) == 0
+    assert (
+        log.names().count("mirror.failing") <= 2
+    )  # "no space", and "does not take what is written"
+    assert not log.has("pass.broke")
+
+
+# The clock
+
+
+@pytest.mark.parametrize("jump", ["-1d", "+1h", "+20y"])
+def test_a_clock_that_is_put_loses_no_pass(program, sandbox, tmp_path, jump):
+    library = shutil.which("faketime")
+    assert library, "faketime is not here: apt-get install faketime, as .ci/run does"
+    (found,) = Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1")
+    clock = tmp_path / "clock"
+    clock.write_text("+0\n", encoding="utf-8")
+    program.mirror_here()
+    # So rarely that only the jump can be why it asks again.
+    program.configure(sandbox.base_url, rest="[pull]\ninbox_s = 600\nsent_s = 600\n")
+    with program.running(
+        "run",
+        code=HASTY,
+        LD_PRELOAD=str(found),
+        FAKETIME_TIMESTAMP_FILE=str(clock),
+        FAKETIME_CACHE_DURATION="1",
+        FAKETIME_DONT_FAKE_MONOTONIC="1",
+    ) as process:
+        log = Log(process)
+        last = "select max(id) from passes where kind = 'sent'"
+        before = asked(program, last)
+        wait_until(lambda: asked(program, last) != before, process)
+        sandbox.account.receive("+79201234567", "Fresh")
+        clock.write_text(f"{jump}\n", encoding="utf-8")
+
+        wait_until(lambda: log.has("clock.jumped"), process)
+        wait_until(lambda: has_all(program, sandbox), process)
+
+        assert ended(process) == 0
+    assert log.names().count("clock.jumped") == 1
+    assert not log.has("pass.broke")
