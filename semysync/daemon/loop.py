@@ -21,17 +21,12 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.base import BaseTrigger
 
 from semysync.config import Config
+from semysync.daemon.gate import Gate, cause_of
 from semysync.daemon.jobs import LIVELY, Job, Kit, jobs
 from semysync.daemon.sending import Sending
 from semysync.daemon.telling import Telling
-from semysync.daemon.tempo import REST_S, SERVICE, Circuit, interval_s, jump_s
-from semysync.errors import (
-    Refused,
-    SemysyncError,
-    ServiceError,
-    Throttled,
-    Unreachable,
-)
+from semysync.daemon.tempo import REST_S, SERVICE, interval_s, jump_s
+from semysync.errors import SemysyncError, ServiceError
 from semysync.mirror.claims import Claims
 from semysync.mirror.outbox import Outbox
 from semysync.mirror.passes import Pass
@@ -101,7 +96,7 @@ class Loop:
             ahead_s=client.ahead_s,
             hasten=lambda: self.hasten("sent"),
             taken=self._stir,
-            stopped=lambda: self._refusal,
+            stopped=lambda: self._gate.refusal,
         )
         self._jobs = {job.name: job for job in jobs(config, self._look_at_sent)}
         self._scheduler = BackgroundScheduler(
@@ -115,13 +110,12 @@ class Loop:
         self._running: dict[str, float] = {}  # since when
         self._idle = Condition()
         self._telling = Telling()
+        self._gate = Gate()
         self._mutex = Lock()  # over all that decides when the next pass comes:
-        self._circuit = Circuit()
         self._hurry: set[str] = set()
         self._hinted: set[str] = set()  # in such a hurry that there is no rest before
         self._ended_s: dict[str, float] = {}  # when the last pass of a kind did
         self._news_s: float | None = None
-        self._refusal: str | None = None  #: why nothing may be sent
         self._clocks = time.time(), time.monotonic()
         # What is learnt from pass to pass:
         self._largest = FEW
@@ -179,7 +173,7 @@ class Loop:
             self._hurry.add(name)
             now_s = time.monotonic()
             rested_s = now_s - self._ended_s.get(name, float("-inf"))
-            self._put(name, max(self._circuit.wait_s(name, now_s), REST_S - rested_s, 0))
+            self._put(name, max(self._gate.wait_s(name), REST_S - rested_s, 0))
 
     def hint(self, box: str, devices: Collection[int]) -> None:
         """
@@ -233,7 +227,7 @@ class Loop:
             since_s = (
                 None if self._news_s is None or job.name not in LIVELY else now_s - self._news_s
             )
-            rest_s = self._circuit.wait_s(job.name, now_s) if job.asks else 0
+            rest_s = self._gate.wait_s(job.name) if job.asks else 0
             if job.name in self._hinted:
                 self._put(job.name, rest_s)
             elif job.name in self._hurry:
@@ -276,9 +270,9 @@ class Loop:
     def _try(self, job: Job) -> None:
         """Take a pass, whatever comes of it."""
         began_s = time.monotonic()
+        if job.asks and self._gate.enter(job):
+            return
         with self._mutex:
-            if job.asks and self._circuit.enter(job.name, time.monotonic()):
-                return
             self._hurry.discard(job.name)
             is_hinted = job.name in self._hinted
             self._hinted.discard(job.name)
@@ -295,10 +289,10 @@ class Loop:
         except Stopped:
             log.info("pass.stopped", kind=job.name)
         except SemysyncError as exc:  # the mirror: another program holds it, the disk is full
-            self._rest(job)
+            self._gate.broke(job)
             self._telling.mirror_failed(job.name, exc, began_s)
         except Exception as exc:  # noqa: BLE001  nothing ends the loop
-            self._rest(job)
+            self._gate.broke(job)
             self._telling.broke(job.name, exc)
             self._note_broken(job, exc)
 
@@ -340,32 +334,21 @@ class Loop:
     def _judge(self, job: Job, store: Store, outcome: Outcome | None) -> None:
         """See what a pass shows of the service, and tell what is news of that."""
         if job.asks and outcome is None:  # there was nothing to ask, which shows nothing
-            with self._mutex:
-                self._circuit.asked_nothing(time.monotonic())
+            self._gate.asked_nothing()
             return
         failure = outcome.failure if outcome and not outcome.complete else None
-        with self._mutex:
-            was_open = self._circuit.is_open
-            if failure:
-                fails = self._circuit.failed(job.name, failure, time.monotonic(), job.every_s)
-                over = set[str]()
-            else:
-                over = self._circuit.answered(job.name) if job.asks else set()
-                fails = set()
-            refusal = str(failure) if failure and self._circuit.refused else None
-            if not self._circuit.refused or refusal:
-                self._refusal = refusal
-            closed = was_open and not self._circuit.is_open
-        self._telling.ended(job.name, outcome, quiet=was_open)
-        for what in fails:
-            self._tell_failing(what, store, failure)
+        news = self._gate.came(job, failure)
+        self._telling.ended(job.name, outcome, quiet=news.was_open)
+        for what in news.fails:
+            log.error("pull.failing", of=what, error=str(failure))
+            store.tell_failing(what, _box(what), cause_of(failure), now=datetime.now(UTC))
         if not failure:
-            self._tell_recovered(job, over, store)
-        if closed:
+            self._tell_recovered(job, news.over, store)
+        if news.closed:
             self._telling.closed()
             for name in self._jobs:
                 self.hasten(name)
-        if fails or over:
+        if news.fails or news.over:
             self._sending.wake()
         if outcome:
             self._take_news(outcome)
@@ -380,19 +363,11 @@ class Loop:
                 if other.needs_devices:
                     self.hasten(other.name)
 
-    def _tell_failing(self, what: str, store: Store, failure: ServiceError | None) -> None:
-        log.error("pull.failing", of=what, error=str(failure))
-        store.tell_failing(what, _box(what), _cause(failure), now=datetime.now(UTC))
-
     def _tell_recovered(self, job: Job, over: set[str], store: Store) -> None:
         """Tell what is over, also where an earlier run had told the failure."""
         for what in (SERVICE, job.name):
             if store.tell_recovered(what, _box(what), now=datetime.now(UTC)) or what in over:
                 log.info("pull.recovered", of=what)
-
-    def _rest(self, job: Job) -> None:
-        with self._mutex:
-            self._circuit.broke(job.name, time.monotonic(), job.every_s)
 
     def _note_broken(self, job: Job, error: Exception) -> None:
         """Count a pass that broke where people look; if the mirror allows that."""
@@ -420,15 +395,3 @@ class Loop:
 
 def _box(what: str) -> Box | None:
     return Box(what) if what in set(Box) else None
-
-
-def _cause(failure: ServiceError | None) -> str:
-    """Name what is wrong in a word, for programs that follow events."""
-    match failure:
-        case Throttled():
-            return "throttled"
-        case Refused():
-            return "refused"
-        case Unreachable():
-            return "unreachable"
-    return "unreadable"

@@ -42,7 +42,7 @@ class Telling:
         if noted.illegible:
             log.warning("pass.illegible_rows", kind=kind, rows=noted.illegible, kept_in="conflicts")
         if noted.error:
-            if self._is_news(kind, noted.error) and not quiet:
+            if not quiet and self._is_news(kind, noted.error):
                 log.error("pass.failed", kind=kind, **counts, error=noted.error)
             return
         self._over(kind, "pass.recovered", kind=kind)

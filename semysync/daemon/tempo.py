@@ -79,6 +79,7 @@ class Circuit:
     failures: int = 0  #: in a row, of all kinds
     told: set[str] = field(default_factory=set)  #: what fails, as far as it was told
     _pauses: int = 0  #: since it has opened
+    _through: str | None = None  #: the kind that was let through while it is open
     _until_s: float = float("-inf")
     _failing: dict[str, Trouble] = field(default_factory=dict)
     _broken: dict[str, Trouble] = field(default_factory=dict)
@@ -100,6 +101,7 @@ class Circuit:
         """
         wait_s = self.wait_s(kind, now_s)
         if self.is_open and not wait_s:
+            self._through = kind
             self._until_s = now_s + pause_s(FIRST_OPEN_S, self._pauses + 1, self.chance())
         return wait_s
 
@@ -109,11 +111,14 @@ class Circuit:
         self.failures += 1
         is_no = isinstance(failure, Refused) and not isinstance(failure, Throttled)
         no_token = is_no and kind == "devices"
-        if self.is_open or no_token or self.failures >= OPENS_AFTER:
+        if self.is_open and kind != self._through:
+            pass  # it had begun before: what it met is known by now
+        elif self.is_open or no_token or self.failures >= OPENS_AFTER:
             self.is_open = True
+            self._through = None
             self._pauses += 1
             self._until_s = now_s + pause_s(FIRST_OPEN_S, self._pauses, self.chance())
-            self.refused |= is_no
+        self.refused |= is_no and self.is_open
         if isinstance(failure, Throttled) and failure.retry_after_s:
             self._until_s = max(self._until_s, now_s + min(failure.retry_after_s, MOST_ASKED_S))
         news = {SERVICE} if self.is_open else {kind} if trouble.failures >= OPENS_AFTER else set()

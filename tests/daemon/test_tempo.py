@@ -102,10 +102,10 @@ def test_three_failures_of_whatever_kinds_open_the_circuit_which_is_told_once():
     assert not passes.refused
 
 
-def opened(failure=DOWN):
+def opened():
     passes = circuit()
     for kind in ("inbox", "sent", "devices"):
-        passes.failed(kind, failure, 0.0, 10)
+        passes.failed(kind, DOWN, 0.0, 10)
     return passes
 
 
@@ -122,6 +122,15 @@ def test_an_open_circuit_lets_one_through_at_a_time_at_growing_distances():
     assert asked[0] == 5
     assert distances[:6] == [10, 20, 40, 80, 160, 320]
     assert set(distances[6:]) == {LONGEST_S}
+
+
+def test_what_was_under_way_when_it_opened_does_not_make_the_pause_longer():
+    passes = opened()
+
+    for kind in ("inbox", "sent", "account"):
+        passes.failed(kind, DOWN, 1.0, 10)
+
+    assert passes.wait_s("inbox", 0.0) == 5
 
 
 def test_one_that_never_comes_back_keeps_an_open_circuit_for_no_longer_than_a_pause():
