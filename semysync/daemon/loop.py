@@ -185,7 +185,7 @@ class Loop:
         with self._mutex:
             self._hinted.add(box)
             self._hurry.add(box)
-            self._put(box, self._circuit.wait_s(box, time.monotonic()))
+            self._put(box, self._gate.wait_s(box))
 
     def beat(self) -> None:
         """Notice a clock that was put, by which APScheduler would stand still: all are due then."""
