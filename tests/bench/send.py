@@ -222,6 +222,13 @@ def main() -> None:
     try:
         port = int(service.stdout.readline())
         with tempfile.TemporaryDirectory() as folder, daemon(Path(folder), port) as (run, mirror):
+            before, began = usage(run.pid)[0], time.monotonic()
+            time.sleep(args.rest)
+            cpu, memory = usage(run.pid)
+            share = (cpu - before) / (time.monotonic() - began)
+            print(
+                f"at rest for {args.rest} s         {100 * share:.2f} % of a core, {memory:.0f} MB"
+            )
             speeds, floors = [], []
             for n in range(args.rounds):
                 speeds.append(through_batches(mirror, args.drafts))
@@ -237,13 +244,6 @@ def main() -> None:
                     f" median {median:5.1f} ms, 99th percentile {most:5.1f} ms"
                     f"  (a poll of 40 ms: at least 20.0 and 39.6)"
                 )
-            before, began = usage(run.pid)[0], time.monotonic()
-            time.sleep(args.rest)
-            cpu, memory = usage(run.pid)
-            share = (cpu - before) / (time.monotonic() - began)
-            print(
-                f"at rest for {args.rest} s         {100 * share:.2f} % of a core, {memory:.0f} MB"
-            )
     finally:
         service.kill()
 
