@@ -20,6 +20,7 @@ from semysync.config import Send
 from semysync.mirror.claims import Claims
 from semysync.mirror.outbox import Outbox
 from semysync.mirror.store import Store
+from semysync.mirror.times import utc_text
 from semysync.model import Box
 from semysync.passes.pull import Puller
 from semysync.passes.send import Sender
@@ -33,8 +34,21 @@ PHONE = "+79201234567"
 LOOK_EVERY_S = 20  #: as `sent_s`
 DESK, SHOP, CHAT = 352114, 352151, 352188  #: the first devices of a stand-in: SMS, SMS, WhatsApp
 
+DAY_S = 86_400
+LOST = {"fault": "drop", "method": "sms,sms_more"}
+
 FINAL = {"delivered", "failed", "cancelled", "rejected", "expired"}
 GONE_OUT = {"accepted", "on_phone", "sent", "delivered"}
+
+
+def number(count):
+    """One of many numbers."""
+    return f"+7920555{count:04d}"
+
+
+def after(seconds):
+    """A time so long after the beginning, as the table has it."""
+    return utc_text(NOON + timedelta(seconds=seconds))
 
 
 class Time:

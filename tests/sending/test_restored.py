@@ -1,0 +1,82 @@
+"""A mirror that was restored from a copy, or moved."""
+
+import pytest
+from rig import GONE_OUT, PHONE, after, number
+
+from semysync.mirror.claims import Claims
+
+
+def sent_after_a_copy(rig):
+    """A copy in which a draft waits that has gone out since."""
+    rig.draft("before", number(9))
+    rig.until_out()
+    rig.run(30)
+    held = rig.draft("held", number(1), status="held")
+    draft = rig.draft("Hello", send_at=after(rig.time.passed_s + 10))
+    copy = rig.copy()
+    rig.until(draft, "delivered")
+    return copy, draft, held
+
+
+@pytest.mark.parametrize("way", ["older", "no claims", "other host", "empty claims"])
+def test_a_restored_mirror_finds_what_it_had_sent(rig, way):
+    copy, draft, held = sent_after_a_copy(rig)
+    rig.put_back(copy, claims=way != "no claims")
+    claims = rig.mirror.with_name(f"{rig.mirror.name}-claims")
+    if way == "other host":
+        rig.host = "there"
+    if way == "empty claims":
+        claims.write_bytes(b"")
+
+    rig.start(loaded=False)
+    rig.steps()
+    doubted, before = rig.statuses(), rig.made()
+    rig.until(draft, *GONE_OUT)
+    rig.run(300)
+
+    assert doubted[1:] == ["unknown", "unknown"]
+    assert before == rig.made() == ["before", "Hello"]
+    assert rig.of(held) == "held"
+
+
+def test_an_old_message_of_the_same_text_is_not_taken_for_a_restored_draft(rig):
+    rig.sandbox.account.sent_elsewhere(PHONE, "Hello")
+    rig.run(30)
+    rig.draft("before", number(9))
+    rig.until_out()
+    draft = rig.draft("Hello", send_at=after(rig.time.passed_s + 10))
+    copy = rig.copy()
+    rig.cancel(draft)
+    rig.draft("another", number(8))
+    rig.until(3, *GONE_OUT)
+    rig.put_back(copy)
+
+    rig.start()
+    rig.until_out()
+
+    assert rig.made() == ["before", "another", "Hello"]
+
+
+def test_a_restored_mirror_sends_what_had_not_gone_out(rig):
+    rig.draft("before", number(9))
+    rig.until_out()
+    draft = rig.draft("Hello", send_at=after(rig.time.passed_s + 10))
+    copy = rig.copy()
+    rig.cancel(draft)
+    other = rig.draft("another", number(8))
+    rig.until(other, *GONE_OUT)
+    rig.put_back(copy)
+
+    rig.start()
+    rig.until_out()
+
+    assert rig.made() == ["before", "another", "Hello"]
+    assert rig.events(draft).count("unknown") == 1
+
+
+def test_a_claims_file_that_says_nonsense_is_a_restore(tmp_path):
+    mirror = tmp_path / "m.db"
+    mirror.with_name("m.db-claims").write_bytes(b"\xff\xfe nonsense\n")
+
+    with Claims(mirror, host="here") as claims:
+        assert not claims.agree_with(0)
