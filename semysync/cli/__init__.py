@@ -18,6 +18,7 @@ from semysync.cli.doctor import doctor
 from semysync.cli.drafts import cancel, hold, outbox, release, retry
 from semysync.cli.exporting import export
 from semysync.cli.forgetting import forget
+from semysync.cli.helping import help_
 from semysync.cli.hooks import hooks
 from semysync.cli.init import init
 from semysync.cli.messages import conversations, messages, search
@@ -89,5 +90,6 @@ for command in (
     hooks,
     web,
     sandbox,
+    help_,
 ):
     main.add_command(command)
