@@ -124,11 +124,11 @@ select at, direction, status, text, device
         """
 select direction, at, contact, text
   from (select 'in' as direction, received_at as at, contact, text
-          from inbox where id in (select rowid from inbox_fts where inbox_fts match :words
+          from inbox where id in (select rowid from inbox_fts where inbox_fts match coalesce(nullif(:words, ''), '""')
                                    order by rowid desc limit 200)
         union all
         select 'out', created_at, contact, text
-          from sent where id in (select rowid from sent_fts where sent_fts match :words
+          from sent where id in (select rowid from sent_fts where sent_fts match coalesce(nullif(:words, ''), '""')
                                   order by rowid desc limit 200))
  order by at desc
  limit 100
