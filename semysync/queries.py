@@ -50,7 +50,7 @@ select device_id, (select coalesce(label, name) from devices where id = device_i
        round(100.0 * sum(status = 'failed') / count(*), 1) as failed_per_cent
   from sent
  where created_at >= strftime('%Y-%m-%d', 'now', '-29 days')
- group by device_id
+ group by +device_id
  order by failed_per_cent desc, messages desc
 """,
     ),

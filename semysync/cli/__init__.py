@@ -27,6 +27,7 @@ from semysync.cli.purging import purge
 from semysync.cli.reading import devices
 from semysync.cli.sandbox import sandbox
 from semysync.cli.sending import send
+from semysync.cli.stats import stats
 from semysync.cli.status import status
 from semysync.cli.verifying import verify
 from semysync.cli.web import web
@@ -83,6 +84,7 @@ for command in (
     devices,
     status,
     verify,
+    stats,
     doctor,
     export,
     forget,

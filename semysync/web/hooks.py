@@ -13,6 +13,7 @@ from markupsafe import Markup, escape
 from semysync import __version__
 from semysync.queries import QUERIES
 from semysync.web import mirrors, pages, writing
+from semysync.web.charts import dashboard
 from semysync.web.descriptions import DATABASE, TABLES
 
 if TYPE_CHECKING:
@@ -124,10 +125,17 @@ def canned_queries(
 def get_metadata(datasette: "Datasette", key: str | None) -> dict[str, Any]:
     """Describe tables and columns; what somebody has written for their Datasette goes before."""
     names = mirrors.known(datasette)
-    if not names or key not in {None, "databases"}:
+    if not names or key not in {None, "databases", "plugins"}:
         return {}
-    # Datasette writes into what it is given.
-    return {"databases": {name: _described() for name in names}}
+    # Datasette, and the dashboards, write into what they are given: it is made anew each time.
+    return {
+        "databases": {name: _described() for name in names},
+        "plugins": {
+            "datasette-dashboards": {
+                name: dashboard(name) for name in names if mirrors.has_charts(name)
+            }
+        },
+    }
 
 
 def _described() -> dict[str, Any]:

@@ -6,6 +6,7 @@ A mirror is known by its `application_id`, whatever the file is called.
 
 import sqlite3
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from urllib.parse import urlencode
@@ -144,6 +145,11 @@ async def _is_mirror(database: "Database") -> bool:
     except sqlite3.Error:  # no database at all, or one that cannot be read now
         return False
     return bool(found.rows[0][0] == APPLICATION_ID)
+
+
+def has_charts(name: str) -> bool:
+    """Tell whether there are charts: the library goes by names that need no encoding."""
+    return find_spec("datasette_dashboards") is not None and tilde_encode(name) == name
 
 
 def refuse_harm(datasette: "Datasette") -> None:

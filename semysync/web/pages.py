@@ -13,7 +13,7 @@ from semysync.errors import MirrorUnusable
 from semysync.mirror import drafts as outbox
 from semysync.web import reading
 from semysync.web.forms import Answer
-from semysync.web.mirrors import Mirror, TooSlow, mirror_of
+from semysync.web.mirrors import Mirror, TooSlow, has_charts, mirror_of
 from semysync.web.way import way_of, why
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ async def render(
         "version": __version__,
         "page": name,
         "several": len([n for n in visit.datasette.databases if n != "_internal"]) > 1,
-        "has_dashboard": False,
+        "has_charts": has_charts(visit.mirror.name),
         **context,
     }
     template = f"_semysync_{name}.html" if live else f"semysync_{name}.html"

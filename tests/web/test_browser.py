@@ -6,12 +6,14 @@ import re
 import shutil
 import sqlite3
 from contextlib import closing, contextmanager
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from playwright.sync_api import expect, sync_playwright
 from processes import TOKEN, Program
-from webs import LONG, NASTY, START, mirror_at, received, sent
+from webs import LONG, NASTY, START, device, mirror_at, received, sent
 
+from semysync.plots import PLOTS
 from semysync.sandbox import Sandbox, Switches
 from semysync.segments import EXTENSION, GSM, segments
 
@@ -298,3 +300,22 @@ def test_on_a_phone_nothing_is_wider_than_the_screen(shown):
 def write(path, statement, *parameters):
     with closing(sqlite3.connect(path, timeout=30)) as conn, conn:
         return conn.execute(statement, parameters).fetchall()
+
+
+def test_the_charts_are_drawn_from_the_mirror_alone(shown):
+    now = datetime.now(UTC).replace(tzinfo=None)
+    page, path = shown(
+        *(received(n, at=now - timedelta(hours=n)) for n in range(1, 40)),
+        sent(1, at=now - timedelta(hours=30), is_delivered=1, delivered_at=now),
+        sent(2, at=now - timedelta(hours=2), is_send=0, is_error=1),
+        devices=[device(351, label="Kitchen", battery=70)],
+    )
+    write(path, "insert into outbox (phone, text) values (?, 'Wait')", ANNA)
+    page.get_by_role("link", name="Charts").click()
+
+    for plot in PLOTS:
+        expect(page.locator(f"#chart-{plot.name} svg.marks")).to_be_visible()
+    expect(page.locator("#chart-waiting")).to_have_text("1")
+    expect(page.locator("#chart-verdict")).to_have_text("late")
+    page.goto("/-/dashboards/semysync/days")
+    expect(page.locator("svg.marks")).to_be_visible()

@@ -415,3 +415,49 @@ def test_the_pages_go_along_indexes(mirror):
     conn.close()
 
     assert not [plan for plan in plans if plan.startswith("SCAN")]
+
+
+def test_the_statements_of_the_charts_give_few_rows_of_the_columns_that_are_drawn(mirror, serve):
+    from datetime import UTC, datetime, timedelta
+
+    from semysync.plots import PLOTS
+
+    now = datetime.now(UTC).replace(tzinfo=None)
+    path = mirror(
+        *(received(n, at=now - timedelta(minutes=20 * n)) for n in range(1, 3000)),
+        *(sent(n, at=now - timedelta(minutes=n), is_delivered=1, delivered_at=now)
+          for n in range(1, 2000)),
+        sent(5000, at=now, is_send=0, is_error=1),
+        devices=[device(351, battery=80)],
+    )  # fmt: skip
+    ask(path, "insert into outbox (phone, text) values (?, 'Wait')", ANNA)
+    ask(path, "insert into account (at, messages_left) values (strftime('%Y-%m-%d', 'now'), 7)")
+
+    for plot in PLOTS:
+        answer = serve(path).get("/semysync.json", params={"sql": plot.sql, "_shape": "objects"})
+        rows, wanted = answer.json()["rows"], {plot.x, plot.y, plot.series} - {None}
+        assert rows, plot.name
+        assert set(rows[0]) == wanted, plot.name
+        assert not answer.json()["truncated"], plot.name
+
+
+def test_the_share_of_deliveries_is_counted_by_rank(mirror):
+    from datetime import UTC, datetime, timedelta
+
+    from semysync.plots import DELIVERY
+
+    noon = datetime.now(UTC).replace(tzinfo=None, hour=0, minute=0) - timedelta(hours=12)
+    path = mirror(
+        *(
+            sent(n, at=noon, is_delivered=1, delivered_at=noon + timedelta(seconds=n))
+            for n in range(1, 201)
+        )
+    )
+
+    rows = ask(path, DELIVERY.sql)
+
+    assert [(row[1], row[2]) for row in rows] == [
+        ("half of them", 100.0),
+        ("90 of 100", 180.0),
+        ("99 of 100", 198.0),
+    ]

@@ -1,0 +1,110 @@
+"""The charts of a mirror, as datasette-dashboards wants them told."""
+
+from copy import deepcopy
+from typing import Any
+
+from semysync.plots import FIGURES, PERCENTILES, PLOTS, Plot
+
+COLOURS = ["#1f6f5c", "#e2a03f", "#5b7db1", "#b3546b", "#8a8f3c", "#7a5ea8", "#4aa3a2", "#a0693f"]
+
+LAYOUT = [
+    ["verdict", "today", "waiting", "left"],
+    ["hours", "hours", "days", "days"],
+    ["delivery", "delivery", "failures", "failures"],
+    ["battery", "battery", "activity", "activity"],
+    ["plan", "plan", "queue", "queue"],
+]
+
+METRICS = {
+    "verdict": ("State of the mirror", "verdict"),
+    "today": ("Messages today (UTC)", "today"),
+    "waiting": ("Drafts on their way", "waiting"),
+    "left": ("Messages left in the plan", "messages_left"),
+}
+
+LINES = {"delivery", "battery", "plan"}
+
+# The menu of a chart would offer an editor on another host.
+OPTIONS = {
+    "embedOptions": {
+        "actions": {"export": True, "source": False, "compiled": False, "editor": False}
+    }
+}
+
+
+def dashboard(database: str) -> dict[str, Any]:
+    """Return the dashboard of a mirror."""
+    charts: dict[str, Any] = {
+        name: {
+            "title": title,
+            "db": database,
+            "query": FIGURES.strip(),
+            "library": "metric",
+            "display": {"field": field},
+        }
+        for name, (title, field) in METRICS.items()
+    }
+    charts |= {plot.name: _chart(plot, database) for plot in PLOTS}
+    return {
+        "title": f"Charts of {database}",
+        "description": "How the messages and the phones are doing. Days are those of UTC.",
+        "layout": deepcopy(LAYOUT),
+        "settings": {"autorefresh": 5},
+        "charts": charts,
+    }
+
+
+def _chart(plot: Plot, database: str) -> dict[str, Any]:
+    return {
+        "title": plot.title,
+        "db": database,
+        "query": plot.sql.strip(),
+        "library": "vega-lite",
+        "display": {
+            "height": 200,
+            "$schema": "https://vega.github.io/schema/vega-lite/v6.json",
+            "mark": _mark(plot),
+            "encoding": _encoding(plot),
+            "config": {
+                "background": "#00000000",
+                "range": {"category": list(COLOURS)},
+                "axis": {"grid": False, "labelColor": "#555", "titleColor": "#555"},
+                "axisY": {"grid": True, "gridColor": "#eee"},
+                "legend": {"orient": "bottom", "title": None, "labelColor": "#555"},
+            },
+            "usermeta": deepcopy(OPTIONS),
+        },
+    }
+
+
+def _mark(plot: Plot) -> dict[str, Any]:
+    if plot.name in LINES:
+        return {"type": "line", "tooltip": True, "point": True, "strokeWidth": 2}
+    return {"type": "bar", "tooltip": True}
+
+
+def _encoding(plot: Plot) -> dict[str, Any]:
+    along: dict[str, Any] = {"field": plot.x, "type": "temporal", "title": None}
+    if plot.x == "day":
+        along |= {"timeUnit": "utcyearmonthdate", "scale": {"type": "utc"}}
+        along["axis"] = {"format": "%-d %b", "labelOverlap": True}
+    elif plot.x == "hour":
+        along |= {"timeUnit": "yearmonthdatehours"}
+        along["axis"] = {"format": "%-d %b %H:%M", "labelOverlap": True}
+    elif plot.x == "status":
+        along |= {"type": "nominal", "axis": {"labelAngle": 0}, "sort": "-y"}
+    title = (
+        f"{plot.y.replace('_', ' ')}{f' ({plot.unit})' if plot.unit and plot.unit != 's' else ''}"
+    )
+    height: dict[str, Any] = {"field": plot.y, "type": "quantitative", "title": title}
+    if plot.name == "delivery":
+        height["scale"] = {"type": "sqrt"}
+    if plot.unit == "%":
+        height["scale"] = {"domain": [0, 100]}
+    found = {"x": along, "y": height}
+    if plot.series:
+        order = list(PERCENTILES) if plot.name == "delivery" else "ascending"
+        found["color"] = {"field": plot.series, "type": "nominal", "sort": order}
+    else:
+        found["color"] = {"value": COLOURS[0]}
+    return found

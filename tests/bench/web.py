@@ -1,0 +1,121 @@
+"""
+How long the pages take in a mirror of a million messages, with a contact of a hundred thousand.
+
+`semysync web` serves it as to a person, over HTTP; each page is asked for again and again, and the
+median told beside that of a page that asks the mirror for nothing. The mirror is filled by the
+program itself, which takes a minute; the charts' statements are asked for one by one, as a browser
+does.
+
+    .venv/bin/python tests/bench/web.py [--messages 1000000] [--rounds 15] [--keep FILE]
+"""
+
+import argparse
+import re
+import sqlite3
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import closing
+from pathlib import Path
+
+import httpx
+import read
+
+from semysync.plots import FIGURES, PLOTS
+from semysync.queries import QUERIES
+
+TALK = "/{name}/-/conversations/~2B79200000000"  # read.BUSY
+
+ADDRESSES = {
+    "a page without a question": "/{name}/-/compose",
+    "conversations": "/{name}/-/conversations",
+    "the busy conversation": TALK,
+    "the same, what is new": f"{TALK}?part=live",
+    "the same, from the middle": f"{TALK}?before=in-500011",
+    "a message by its link": f"{TALK}?message=in-300011",
+    "search in it: a common word": f"{TALK}?q=order",
+    "search in it: a rare word": f"{TALK}?q=500011",
+    "search everywhere: a common word": "/{name}/-/conversations?q=order",
+    "search everywhere: a number": "/{name}/-/conversations?q=920000",
+    "the outbox": "/{name}/-/drafts",
+    "Datasette: inbox": "/{name}/inbox",
+    "Datasette: messages of the contact": "/{name}/messages?contact__exact=%2B79200000000",
+    "the same, not counted": "/{name}/messages?contact__exact=%2B79200000000&_nocount=1",
+}
+
+# The charts end today, and so do the messages; the deliveries have times.
+TO_TODAY = """
+update inbox set utc_offset = 0, received_at = strftime('%Y-%m-%dT%H:%M:%f000Z', received_at, :later);
+"""
+SENT_TO_TODAY = """
+update sent
+   set utc_offset = 0, phone_utc_offset = 0,
+       created_at = strftime('%Y-%m-%dT%H:%M:%f000Z', created_at, :later),
+       delivered_at = case when is_delivered = 1
+           then strftime('%Y-%m-%dT%H:%M:%f000Z', created_at, :later, '+' || (id % 97) || ' seconds')
+           end
+"""
+LATER = """
+select (julianday('now') - julianday(max(received_at))) || ' days' as later from inbox
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--messages", type=int, default=1_000_000)
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--keep", type=Path)
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        path = asked.keep or Path(folder, "semysync.db")
+        if not path.exists():
+            read.fill(path, asked.messages)
+            with closing(sqlite3.connect(path)) as conn, conn:
+                later = {"later": conn.execute(LATER).fetchone()[0]}
+                for statement in (TO_TODAY, SENT_TO_TODAY):
+                    conn.execute(statement, later)
+        measure(path, asked.rounds)
+
+
+def measure(path: Path, rounds: int) -> None:
+    command = [sys.executable, "-m", "semysync", "web", "--port", "0", "--database", str(path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, encoding="utf-8", bufsize=1) as process:
+        try:
+            link = next(line for line in iter(process.stdout.readline, "") if "http" in line)
+            origin = re.match(r"\s*(http://[^/]+)", link)[1]
+            with httpx.Client(base_url=origin, timeout=60) as client:
+                client.get(link.strip())
+                report(client, path.stem, rounds)
+        finally:
+            process.terminate()
+
+
+def report(client: httpx.Client, name: str, rounds: int) -> None:
+    floor = None
+    print(f"medians of {rounds} rounds\n{'':<40} {'ms':>8} {'ratio':>7}")
+    for title, address in ADDRESSES.items():
+        took = timed(client, rounds, address.format(name=name), {})
+        floor = floor or took
+        print(f"{title:<40} {took * 1000:>8.1f} {took / floor:>7.1f}")
+    statements = [(f"chart: {plot.name}", plot.sql) for plot in PLOTS]
+    statements += [("chart: figures", FIGURES)]
+    statements += [(f"query: {query.name}", query.sql) for query in QUERIES]
+    for title, sql in statements:
+        took = timed(client, rounds, f"/{name}.json", {"sql": sql, "_shape": "objects"})
+        print(f"{title:<40} {took * 1000:>8.1f} {took / floor:>7.1f}")
+
+
+def timed(client: httpx.Client, rounds: int, address: str, params: dict[str, str]) -> float:
+    times = []
+    for _ in range(rounds):
+        began = time.perf_counter()
+        answer = client.get(address, params=params) if params else client.get(address)
+        times.append(time.perf_counter() - began)
+        assert answer.status_code == 200, answer.text[:500]
+    return statistics.median(times)
+
+
+if __name__ == "__main__":
+    main()
