@@ -73,7 +73,8 @@ _ONE = {
     "sent": f"select messages.*, name from ({_SENT} from sent where id = :id) as messages",  # noqa: S608
 }
 
-_CONVERSATIONS = """
+#: a row for each conversation; `in_utc` says whether `last_at` is UTC, or as it was printed
+CONVERSATIONS = """
 select conversations.contact, conversations.name, conversations.last_at,
        conversations.last_direction, last_text, conversations.received, conversations.sent,
        messages, unread, conversations.read_until,
@@ -185,7 +186,7 @@ def conversations(
         *(["unread > 0"] if unread else []),
         *(["conversations.last_direction = 'in'"] if unanswered else []),
     ]
-    query = f"{_CONVERSATIONS}{_where(clauses)} order by conversations.last_at desc, conversations.contact limit ?"
+    query = f"{CONVERSATIONS}{_where(clauses)} order by conversations.last_at desc, conversations.contact limit ?"
     return conn.execute(query, (limit,)).fetchall()
 
 

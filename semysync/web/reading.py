@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from semysync.contact import contact_of
+from semysync.mirror.history import CONVERSATIONS
+from semysync.mirror.search import Query
 
 PAGE = 50  #: messages, or conversations, on a page
 HITS = 100  #: of a search
@@ -18,7 +20,6 @@ UNSEEN = 1_000  #: drafts that the daemon has not looked at yet
 SHORT = 2_000  #: up to so many messages a conversation is searched message by message
 NAMES = ("in", "out", "draft")  #: by rank
 LAST = 2**63 - 1
-COMBINING = 0x300  #: from here on there are marks that belong to the letter before
 
 _RECEIVED = """
 select 0 as rank, id, received_at as at, text, phone, contact, device_id as device, channel,
@@ -81,30 +82,21 @@ NOT_SEEN = f"""
 {_DRAFT} where contact is null and status in ('queued', 'held') order by id desc limit {UNSEEN}
 """
 
-CONVERSATIONS = """
-select contact, conversations.name, conversations.last_at, conversations.last_direction, last_text,
-       conversations.received, conversations.sent, messages, unread, conversations.read_until,
-       case conversations.last_direction
-           when 'in' then (select utc_offset from inbox where id = last_id)
-           else (select utc_offset from sent where id = last_id) end is not null as at_is_utc
-  from conversations join contacts using (contact)
-"""
-
 NEWEST = f"""
-{CONVERSATIONS} where conversations.last_at is not null and (conversations.last_at, contact) < (:at, :contact)
- order by conversations.last_at desc, contact desc limit :most
+{CONVERSATIONS} where conversations.last_at is not null and (conversations.last_at, contacts.contact) < (:at, :contact)
+ order by conversations.last_at desc, contacts.contact desc limit :most
 """
 WITHOUT_TIME = f"""
-{CONVERSATIONS} where conversations.last_at is null and contact < :contact order by contact desc limit :most
+{CONVERSATIONS} where conversations.last_at is null and contacts.contact < :contact order by contacts.contact desc limit :most
 """
 OF_NAME = f"""
 {CONVERSATIONS}
- where contact in (select value from json_each(:called)) or contact like :like escape '\\'
-    or (:digits <> '' and contact like :digits)
+ where contacts.contact in (select value from json_each(:called)) or contacts.contact like :like escape '\\'
+    or (:digits <> '' and contacts.contact like :digits)
  order by conversations.last_at desc limit :most
 """  # noqa: S608
 NAMED = "select contact, name from contacts where name is not null"
-OF_CONTACT = f"{CONVERSATIONS} where contact = ?"
+OF_CONTACT = f"{CONVERSATIONS} where contacts.contact = ?"
 
 DEVICES = """
 select id, coalesce(nullif(label, ''), nullif(name, ''), 'device ' || id) as name, channel,
@@ -278,19 +270,17 @@ def answering_device(conn: sqlite3.Connection, contact: str) -> int | None:
     return row["device_id"] if row and row["channel"] != "sms" else None
 
 
-def query_of(words: str) -> str:
+def query_of(words: str) -> Query | None:
     """
-    Return what full-text search is asked for: all the words, the last perhaps not finished.
+    Read what somebody has typed so far: the last word may not be finished. None where it is nothing.
 
-    Nothing that a person types can be a command of the search language, or an error of it. Empty
-    where there is no letter and no digit to look for.
+    Nothing that a person types is an error.
     """
-    phrases = []
-    for word in words.split():
-        letters = "".join(c if c.isalnum() or ord(c) >= COMBINING else " " for c in word)
-        if any(c.isalnum() for c in letters):
-            phrases.append(f'"{" ".join(letters.split())}"')
-    return " ".join(phrases) + ("*" if phrases else "")
+    unfinished = words[-1:].isalnum() and words.count('"') % 2 == 0
+    try:
+        return Query.read(f"{words}*" if unfinished else words)
+    except ValueError:
+        return None
 
 
 def search(
@@ -298,32 +288,41 @@ def search(
 ) -> list[Entry]:
     """Return the newest messages with all of some words, of everyone or of a contact."""
     query = query_of(words)
-    if not query:
-        return []
     row = conversation(conn, contact) if contact is not None else None
-    if contact is not None and row is None:
+    if query is None or (contact is not None and row is None):
         return []
     few = row is not None and row["messages"] <= SHORT
+    named = {"words": query.match, "contact": contact, "most": most}
+    conn.create_function("fits", 1, query.holds, deterministic=True)
     found: list[Entry] = []
     for arm, box in ((_RECEIVED, "inbox"), (_SENT, "sent")):
-        named = {"words": query, "contact": contact, "most": most}
-        found += _entries(conn.execute(_search_in(arm, box, few=few, all_=row is None), named))
+        statement = _search_in(arm, box, query, few=few, everyone=row is None)
+        found += _entries(conn.execute(statement, named))
     return sorted(found, key=lambda entry: entry.place, reverse=True)[:most]
 
 
-def _search_in(arm: str, box: str, *, few: bool, all_: bool) -> str:
-    """Return the statement for a box: from the hits, or from the messages of a short conversation."""
+def _search_in(arm: str, box: str, query: Query, *, few: bool, everyone: bool) -> str:
+    """
+    Return the statement for a box: from the hits, or from the messages of a short conversation.
+
+    A busy contact is soon among the newest hits of a common word, a quiet one is not. Of what the
+    index does not know, an emoji, the texts themselves are looked through.
+    """
     hits = f"{box}_fts"
-    if few:
-        return f"""{arm} where contact = :contact
-            and exists (select 1 from {hits} where {hits} match :words and rowid = {box}.id)
-            order by id desc limit :most"""  # noqa: S608
-    columns = arm.replace(
-        f"  from {box}", f"  from {hits} cross join {box} on {box}.id = {hits}.rowid"
-    )
-    columns = columns.replace("text,", f"{box}.text,", 1)
-    return f"""{columns} where {hits} match :words {"" if all_ else "and contact = :contact"}
-        order by {hits}.rowid desc limit :most"""
+    clauses = [] if everyone else ["contact = :contact"]
+    if not query.is_indexed:
+        clauses.append(f"fits({box}.text)")
+    order = "id"
+    if query.match and few:
+        clauses.append(
+            f"exists (select 1 from {hits} where {hits} match :words and rowid = {box}.id)"  # noqa: S608
+        )
+    elif query.match:
+        clauses.append(f"{hits} match :words")
+        joined = f"  from {hits} cross join {box} on {box}.id = {hits}.rowid"
+        arm = arm.replace(f"  from {box}", joined).replace("text,", f"{box}.text,", 1)
+        order = f"{hits}.rowid"
+    return f"{arm} where {' and '.join(clauses)} order by {order} desc limit :most"
 
 
 def names_of(conn: sqlite3.Connection, contacts: Sequence[str]) -> dict[str, str]:
