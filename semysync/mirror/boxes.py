@@ -13,8 +13,23 @@ from typing import cast
 from semysync.mirror import arrivals, contacts
 from semysync.mirror.marks import WHOLE_ACCOUNT
 from semysync.mirror.rows import CHANNEL, ID, TEXT, Row, Table, Writing, merged
-from semysync.mirror.schema import LATER_INDEXES
 from semysync.model import Box, Message
+
+# Made after a first load, which they would slow down.
+LATER_INDEXES = {
+    "inbox": (
+        "create index if not exists inbox_by_device on inbox (device_id, id)",
+        "create index if not exists inbox_by_time on inbox (received_at)",
+        "create index if not exists inbox_by_contact on inbox (contact, received_at)",
+    ),
+    "sent": (
+        "create index if not exists sent_by_device on sent (device_id, id)",
+        "create index if not exists sent_by_time on sent (created_at)",
+        "create index if not exists sent_by_contact on sent (contact, created_at)",
+        """create index if not exists sent_open on sent (created_at)
+            where is_delivered = 0 and is_error_send = 0 and is_error = 0 and is_cancel = 0""",
+    ),
+}
 
 # For each None, of which rows are full, sqlite3 looks long and in vain for how to adapt it, unless it
 # is told. This returns None, and no function of ours would be as quick.

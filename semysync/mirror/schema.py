@@ -276,22 +276,6 @@ INDEXES = (
     "create index contacts_by_time on contacts (last_at)",
 )
 
-# Made after a first load, which they would slow down.
-LATER_INDEXES = {
-    "inbox": (
-        "create index if not exists inbox_by_device on inbox (device_id, id)",
-        "create index if not exists inbox_by_time on inbox (received_at)",
-        "create index if not exists inbox_by_contact on inbox (contact, received_at)",
-    ),
-    "sent": (
-        "create index if not exists sent_by_device on sent (device_id, id)",
-        "create index if not exists sent_by_time on sent (created_at)",
-        "create index if not exists sent_by_contact on sent (contact, created_at)",
-        """create index if not exists sent_open on sent (created_at)
-            where is_delivered = 0 and is_error_send = 0 and is_error = 0 and is_cancel = 0""",
-    ),
-}
-
 # Both arms give each column the same affinity, else SQLite would sort instead of merging by index.
 MESSAGES = """
 create view messages as

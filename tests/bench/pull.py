@@ -121,7 +121,7 @@ def floor(port: int, path: Path) -> dict[str, float]:
 
     import orjson
 
-    from semysync.mirror import schema
+    from semysync.mirror import boxes, schema
 
     conn = sqlite3.connect(path, isolation_level=None)
     conn.execute("pragma journal_mode = wal")
@@ -153,7 +153,7 @@ def floor(port: int, path: Path) -> dict[str, float]:
             start += PAGE * STEP
     loaded = Times()
     for box in ("inbox", "sent"):
-        for statement in schema.LATER_INDEXES[box]:
+        for statement in boxes.LATER_INDEXES[box]:
             conn.execute(statement)
     return report(began, loaded, Times(), stored, asked)
 

@@ -17,9 +17,10 @@ from structlog.testing import capture_logs
 
 from semysync.errors import MirrorBusy, MirrorUnusable
 from semysync.mirror import care
+from semysync.mirror.boxes import LATER_INDEXES
 from semysync.mirror.care import bring_up_to_date, differences, no_room
 from semysync.mirror.file import check_version, connect, explained, open_reader
-from semysync.mirror.schema import LATER_INDEXES, MIGRATIONS
+from semysync.mirror.schema import MIGRATIONS
 from semysync.mirror.store import Store
 from semysync.model import Box, Received
 
