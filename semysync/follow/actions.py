@@ -108,6 +108,7 @@ class Post:
         self._url = url
         self._secret = secret
         self._limit_s = limit_s
+        self._http: Any = None
 
     def __call__(self, telling: Telling, _done_parts: str, /) -> Outcome:
         import httpx  # noqa: PLC0415  slow to import
@@ -115,6 +116,7 @@ class Post:
         body = as_json(telling)
         headers = {
             "Content-Type": "application/json",
+            "Connection": "close",  # the next event may be hours away
             "User-Agent": f"semysync/{__version__}",
             **signing.headers(telling["seq"], int(time.time()), body, self._secret),
         }
@@ -138,20 +140,25 @@ class Post:
         return urlsplit(self._url).hostname or "the address"
 
     def _posted(self, body: bytes, headers: Mapping[str, str]) -> tuple[int, str]:
-        import httpx  # noqa: PLC0415
-
         ends = time.monotonic() + self._limit_s
         kept = bytearray()
-        own = is_this_machine(self._shown)  # no proxy for it
-        with (
-            httpx.Client(timeout=self._limit_s / 2, trust_env=not own) as client,
-            client.stream("POST", self._url, content=body, headers=headers) as response,
-        ):
+        with self._client().stream("POST", self._url, content=body, headers=headers) as response:
             for piece in response.iter_raw():
                 kept += piece[: ANSWER_KEPT - len(kept)]
                 if len(kept) >= ANSWER_KEPT or time.monotonic() >= ends:
                     break
-            return response.status_code, kept.decode("utf-8", "replace").replace("\0", "\ufffd")
+            status: int = response.status_code
+            return status, kept.decode("utf-8", "replace").replace("\0", "\ufffd")
+
+    def _client(self) -> Any:
+        """Return the client: to make one reads all the certificates of this machine."""
+        import httpx  # noqa: PLC0415
+
+        if self._http is None:
+            own = is_this_machine(self._shown)  # no proxy for it
+            self._http = httpx.Client(timeout=self._limit_s / 2, trust_env=not own)
+        self._http.cookies.clear()
+        return self._http
 
 
 def is_this_machine(host: str) -> bool:

@@ -171,8 +171,8 @@ class Listener:
             *([Route("/healthz", self._healthz)] if self._served.health else []),
             *([Route("/metrics", self._tell_metrics)] if self._served.metrics else []),
         ]
-        unknown = {404: self._unknown, 405: self._unknown}
-        app = Starlette(routes=routes, exception_handlers=unknown)
+        handlers = {404: self._unknown, 405: self._unknown, Exception: self._broke}
+        app = Starlette(routes=routes, exception_handlers=handlers)
         app.router.redirect_slashes = False
         return app
 
@@ -228,6 +228,10 @@ class Listener:
 
     async def _unknown(self, _request: Request, _exc: Exception) -> Response:
         return self._refused("unknown", 404)
+
+    async def _broke(self, _request: Request, exc: Exception) -> Response:
+        log.error("http.broke", exc_info=exc)  # uvicorn would say it with the address
+        return self._refused("broken", 500)
 
     def _refused(self, why: str, status: int) -> Response:
         self._metrics.called("none", why)

@@ -5,7 +5,7 @@ What the mirror knows is read when somebody asks; what happens is counted as it 
 """
 
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from sqlite3 import Connection
 
@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from semysync.errors import SemysyncError
 from semysync.mirror.file import explained, open_reader
 
 PREFIX = "semysync"
@@ -98,6 +99,10 @@ class Mirrored(Collector):
         yield from ()
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
+        with suppress(SemysyncError):  # then `semysync_healthy` is absent, which can be noticed
+            yield from self._found()
+
+    def _found(self) -> Iterator[GaugeMetricFamily]:
         with explained(self._mirror, reading=True), closing(open_reader(self._mirror)) as conn:
             yield from _of_health(conn)
             yield _gauge(conn, "drafts", "Drafts, by status.", DRAFTS, "status")

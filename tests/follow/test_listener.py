@@ -314,6 +314,30 @@ def test_health_of_a_mirror_that_is_gone_is_bad(ears, http, mirror):
     assert answered.json()["verdict"] == "failing"
 
 
+def test_metrics_of_a_mirror_that_is_gone_are_those_that_are_counted(ears, http, mirror):
+    http.post(f"/webhook/{SECRET}/inbox")
+    mirror.unlink()
+
+    answered = http.get("/metrics")
+
+    assert answered.status_code == 200
+    assert "semysync_webhook_calls_total" in answered.text
+    assert "semysync_healthy" not in answered.text
+
+
+def test_a_mistake_of_ours_is_logged_and_answered(ears, http, monkeypatch):
+    def broken(_hint):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(ears.pending, "add", broken)
+    with capture_logs() as logged:
+        answered = http.post(f"/webhook/{SECRET}/inbox", data={"id": 1})
+
+    assert answered.status_code == 500
+    assert [entry["event"] for entry in logged] == ["http.broke"]
+    assert http.get(f"/webhook/{SECRET}/inbox").status_code == 200
+
+
 def test_metrics_are_numbers_and_nothing_that_anybody_wrote(ears, http, happen, ask):
     happen("a very secret text")
     ask("insert into outbox (phone, text) values ('+79201234567', 'Hello there')")
