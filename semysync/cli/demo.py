@@ -1,14 +1,18 @@
 """`demo`: the whole thing without an account."""
 
+import secrets
 import shlex
 import shutil
+import socket
 import sqlite3
 import sys
 import tempfile
 import time
-from contextlib import closing, suppress
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from sqlite3 import Row
+from threading import Event
 from typing import TYPE_CHECKING
 
 import click
@@ -22,6 +26,7 @@ from semysync.mirror.file import explained, open_reader
 if TYPE_CHECKING:
     from semysync.passes.send import Sender
     from semysync.passes.sync import Outcome, Sync
+    from semysync.sandbox import Sandbox
 
 HISTORY = 4_000  # messages
 WATCH_S = 8  # how long new messages are shown
@@ -96,15 +101,20 @@ def demo(keep: bool, messages: int) -> None:
                 outcomes = make_sync(settings, client, store, watch).once()
             added, took = messages_added(outcomes), time.monotonic() - began
             until = "until Ctrl-C" if keep else f"for {WATCH_S} seconds"
-            click.echo(f"Mirrored {added:,} messages in {took:.1f} s. New ones arrive, {until}.\n")
-            insert_drafts(path)
-            with suppress(KeyboardInterrupt), Outbox(path) as outbox, Claims(path) as claims:
+            click.echo(f"Mirrored {added:,} messages in {took:.1f} s. New ones arrive, {until}.")
+            with (
+                suppress(KeyboardInterrupt),
+                followed(stand_in, path) as called,
+                Outbox(path) as outbox,
+                Claims(path) as claims,
+            ):
+                insert_drafts(path)
                 sender = Sender(
                     outbox, claims, client, settings.send, store=store, ahead_s=client.ahead_s
                 )
                 sender.start()
                 quiet_sync = make_sync(settings, client, store, lambda _: None)
-                follow(quiet_sync, sender, path, keep=keep)
+                follow(quiet_sync, sender, path, called, keep=keep)
     explain(path)
 
 
@@ -128,8 +138,33 @@ def insert_drafts(path: Path) -> None:
     click.echo()
 
 
-def follow(sync: "Sync", sender: "Sender", path: Path, *, keep: bool) -> None:
-    """Send and pull every half second, and print what is new."""
+@contextmanager
+def followed(stand_in: "Sandbox", path: Path) -> Iterator[Event]:
+    """Let a hook write down what comes in, and webhooks tell of it; the event is set by each."""
+    from semysync.follow.serving import Following
+    from semysync.follow.settings import Hook, Http
+
+    called, written = Event(), path.with_name("received.jsonl")
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        listen = f"127.0.0.1:{bound.getsockname()[1]}"
+    secret = secrets.token_hex(16)
+    hook = Hook(name="demo", on=["message.received"], run=["sh", "-c", 'cat >> "$0"', str(written)])
+    config = Config(hook=(hook,), http=Http(listen=listen, webhook_secrets=[secret]))
+    following = Following(config, path, lambda *_: called.set())
+    following.start()
+    if following.listens:
+        stand_in.webhooks.set(inbox=f"http://{listen}/webhook/{secret}/inbox")
+        click.echo(f"Webhooks tell of them at {listen}, so that they are pulled at once.")
+    click.echo(f"A hook writes down what comes in: {written}\n")
+    try:
+        yield called
+    finally:
+        following.stop()
+
+
+def follow(sync: "Sync", sender: "Sender", path: Path, called: Event, *, keep: bool) -> None:
+    """Send and pull every half second, or when `called`, and print what is new."""
     with closing(open_reader(path)) as reader:
         tops, seq = dict(reader.execute(TOPS).fetchone()), 0
         ends = time.monotonic() + WATCH_S
@@ -146,7 +181,8 @@ def follow(sync: "Sync", sender: "Sender", path: Path, *, keep: bool) -> None:
             for row in reader.execute(NEW, tops):
                 click.echo(shown(row, width))
             tops = dict(reader.execute(TOPS).fetchone())
-            time.sleep(PULL_EVERY_S)
+            called.wait(PULL_EVERY_S)
+            called.clear()
 
 
 def shown(row: Row, width: int) -> str:

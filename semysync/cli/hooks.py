@@ -33,7 +33,7 @@ SHOWN = 20  #: of the deliveries that fail or are dead
 @click.group(
     invoke_without_command=True,
     epilog=examples(
-        "semysync hooks", "semysync hooks test tell", "semysync hooks replay tell --from 1200"
+        "semysync hooks", "semysync hooks test tell", "semysync hooks --json | jq .deliveries"
     ),
 )
 @config_option

@@ -44,6 +44,11 @@ class Following:
             delivered=metrics and metrics.delivered,
         )
 
+    @property
+    def listens(self) -> bool:
+        """Whether there is a listener; it may yet be waiting for its port."""
+        return self._listener is not None
+
     def requested(self, method: str, outcome: str, seconds: float) -> None:
         """Hear of a request to the service, for the metrics."""
         if self._metrics:

@@ -6,6 +6,7 @@ import shlex
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from processes import end
@@ -29,6 +30,10 @@ def test_demo_needs_no_account_and_every_command_it_prints_works(program):
     path = re.search(r"one SQLite file: (.*)", ended.stdout)[1]
     assert path.startswith(str(program.home))
     assert re.search(r"^contact +messages +last$", ended.stdout, re.MULTILINE)
+    assert "Webhooks tell of them at 127.0.0.1:" in ended.stdout
+    heard = Path(re.search(r"A hook writes down what comes in: (.*)", ended.stdout)[1])
+    told = [json.loads(line) for line in heard.read_text("utf-8").splitlines()]
+    assert {event["kind"] for event in told} == {"message.received"}
     commands = printed_commands(ended.stdout)
     assert len(commands) == 3
     for command in commands:
