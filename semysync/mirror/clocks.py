@@ -32,10 +32,11 @@ LAST_CONTACTS = """
 select id, last_active_at, utc_offset from devices where last_active_at is not null
 """
 
+# Of the newest messages only: this is asked every minute, however large the history is.
 SENT_BY_PHONE = """
 select sent_at, phone_utc_offset, handed_at
-  from sent
- where device_id = ? and sent_at is not null and handed_at is not null and utc_offset is not null
+  from (select * from sent where device_id = ? order by id desc limit 200)
+ where sent_at is not null and handed_at is not null and utc_offset is not null
  order by id desc
  limit 6
 """
@@ -45,8 +46,10 @@ select sent_at, phone_utc_offset, handed_at
 RECEIVED_BY_PHONE = """
 select received_at, utc_offset, mirrored_at
   from inbox
- where id in (select max(id) from inbox
-               where device_id = ? and received_at is not null
+ where id in (select max(id)
+                from (select id, received_at, mirrored_at from inbox
+                       where device_id = ? order by id desc limit 2000)
+               where received_at is not null
                group by substr(mirrored_at, 1, 15)
                order by max(id) desc
                limit 10)

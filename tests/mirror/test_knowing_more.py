@@ -314,6 +314,29 @@ def test_what_is_learnt_moves_nothing_that_a_configured_zone_has_placed(
     assert rows("select utc_offset, phone_utc_offset from sent") == [(180, 300)]
 
 
+def test_to_look_at_what_a_phone_printed_costs_the_same_however_long_its_history_is(
+    store, received, sent
+):
+    """It is done every minute, for each device; here of messages that show nothing."""
+
+    def steps(messages):
+        store.save(Box.INBOX, [received(n) for n in messages], now=NOW)
+        store.save(Box.SENT, [sent(n) for n in messages], now=NOW)
+        done = []
+        store._db.conn.set_progress_handler(lambda: done.append(1) and None, 100)
+        store.times_of_phone(351)
+        store._db.conn.set_progress_handler(None, 100)
+        return len(done)
+
+    for box in Box:
+        store.make_indexes(box)
+    few = steps(range(1, 2500))
+
+    many = steps(range(2500, 10_000))
+
+    assert many < few * 1.1
+
+
 def test_nothing_new_about_clocks_writes_nothing(store, device):
     store.save_devices([device(351)], now=NOW, complete=True)
     for locale in (Locale(), Locale(timezone="Europe/Berlin", phone_timezone="+05:30")):
