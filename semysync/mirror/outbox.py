@@ -51,8 +51,8 @@ select id, sent_id from outbox
 
 # The wish was uttered while the answer was awaited.
 WISHED = """
-select id from outbox
- where status = 'accepted' and cancel_wanted_at is not null and sent_id is not null
+select id from outbox indexed by outbox_wishes
+ where cancel_wanted_at is not null and status = 'accepted' and sent_id is not null
 """
 
 CARRY_OUT = "update outbox set status = 'cancelling' where id = ? and status = 'accepted'"

@@ -386,3 +386,6 @@ MENDED = (
     KEPT_ID,
     "create index outbox_by_acceptance on outbox (accepted_at) where accepted_at is not null",
 )
+
+# Each step of the sender asks for these; among all that were accepted they would be looked for long.
+WISHES = "create index outbox_wishes on outbox (id) where cancel_wanted_at is not null"

@@ -393,3 +393,9 @@ def m011_audits(db: Database) -> None:
     """What was compared with the account, and found."""
     for statement in audits.TABLES_OF_RUNS:
         db.execute(statement)
+
+
+@MIGRATIONS()
+def m012_wishes(db: Database) -> None:
+    """Find the drafts at once that somebody wants cancelled."""
+    db.execute(rules.WISHES)
