@@ -70,7 +70,7 @@ def _chart(plot: Plot, database: str) -> dict[str, Any]:
                 "range": {"category": list(COLOURS)},
                 "axis": {"grid": False, "labelColor": "#555", "titleColor": "#555"},
                 "axisY": {"grid": True, "gridColor": "#eee"},
-                "legend": {"orient": "bottom", "title": None, "labelColor": "#555"},
+                "legend": {"orient": "bottom", "columns": 2, "title": None, "labelColor": "#555"},
             },
             "usermeta": deepcopy(OPTIONS),
         },

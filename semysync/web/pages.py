@@ -293,7 +293,9 @@ async def drafts(visit: Visit) -> Response:
         every = outbox.drafts(conn, [*outbox.WAITING, *outbox.ENDED], FINISHED)
         blocked = outbox.blocked(conn)
         rows = [(row, why(row, blocked)) for row in every]
+        people = [row["contact"] for row, _ in rows if row["contact"]]
         return {
+            "names": reading.names_of(conn, people),
             "waiting": [shown for shown in rows if shown[0]["status"] in outbox.WAITING],
             "ended": [shown for shown in rows if shown[0]["status"] in outbox.ENDED],
             "blocked": blocked,
@@ -322,7 +324,13 @@ async def draft_page(
         if row is None:
             return None
         sent = conn.execute("select * from sent where id = ?", (row["sent_id"],)).fetchone()
-        return {"row": row, "way": way_of(row, sent), "why": why(row, outbox.blocked(conn))}
+        people = [row["contact"]] if row["contact"] else []
+        return {
+            "row": row,
+            "way": way_of(row, sent),
+            "why": why(row, outbox.blocked(conn)),
+            "called": reading.names_of(conn, people).get(row["contact"]),
+        }
 
     found = await visit.mirror.ask(ask)
     if found is None:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from semysync.contact import contact_of
+from semysync.mirror import settings
 from semysync.mirror.history import CONVERSATIONS
 from semysync.mirror.search import Query
 
@@ -147,11 +148,9 @@ class Page(NamedTuple):
 END = ("9999", LAST, 9)
 
 
-def newest(
-    conn: sqlite3.Connection, contact: str, region: str | None = None, most: int = PAGE
-) -> Page:
+def newest(conn: sqlite3.Connection, contact: str, most: int = PAGE) -> Page:
     """Return the last messages of a conversation, with the drafts that nobody has looked at yet."""
-    page = before(conn, contact, END, most)
+    page, region = before(conn, contact, END, most), settings.find(conn, "region")
     unseen = [
         entry
         for entry in _entries(conn.execute(NOT_SEEN))
