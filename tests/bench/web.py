@@ -1,8 +1,8 @@
 """
 How long the pages take in a mirror of a million messages, with a contact of a hundred thousand.
 
-`semysync web` serves it as to a person, over HTTP; each page is asked for again and again, and the
-median told beside that of a page that asks the mirror for nothing. The mirror is filled by the
+`semysync web` serves it as to a person, over HTTP; each page is asked for in turn with a page that asks
+the mirror for next to nothing (an empty message), and the medians of both are told. The mirror is filled by the
 program itself, which takes a minute; the charts' statements are asked for one by one, as a browser
 does.
 
@@ -29,7 +29,6 @@ from semysync.queries import QUERIES
 TALK = "/{name}/-/conversations/~2B79200000000"  # read.BUSY
 
 ADDRESSES = {
-    "a page without a question": "/{name}/-/compose",
     "conversations": "/{name}/-/conversations",
     "the busy conversation": TALK,
     "the same, what is new": f"{TALK}?part=live",
@@ -93,28 +92,27 @@ def measure(path: Path, rounds: int) -> None:
 
 
 def report(client: httpx.Client, name: str, rounds: int) -> None:
-    floor = None
-    print(f"medians of {rounds} rounds\n{'':<40} {'ms':>8} {'ratio':>7}")
-    for title, address in ADDRESSES.items():
-        took = timed(client, rounds, address.format(name=name), {})
-        floor = floor or took
-        print(f"{title:<40} {took * 1000:>8.1f} {took / floor:>7.1f}")
-    statements = [(f"chart: {plot.name}", plot.sql) for plot in PLOTS]
-    statements += [("chart: figures", FIGURES)]
-    statements += [(f"query: {query.name}", query.sql) for query in QUERIES]
-    for title, sql in statements:
-        took = timed(client, rounds, f"/{name}.json", {"sql": sql, "_shape": "objects"})
-        print(f"{title:<40} {took * 1000:>8.1f} {took / floor:>7.1f}")
+    floor = {"url": f"/{name}/-/compose"}
+    asked = {title: {"url": address.format(name=name)} for title, address in ADDRESSES.items()}
+    statements = {f"chart: {plot.name}": plot.sql for plot in PLOTS}
+    statements |= {"chart: figures": FIGURES}
+    statements |= {f"query: {query.name}": query.sql for query in QUERIES}
+    for title, sql in statements.items():
+        asked[title] = {"url": f"/{name}.json", "params": {"sql": sql, "_shape": "objects"}}
+    print(f"medians of {rounds} rounds\n{'':<40} {'ms':>8} {'floor ms':>9} {'ratio':>7}")
+    for title, request in asked.items():
+        pairs = [(timed(client, request), timed(client, floor)) for _ in range(rounds)]
+        took, least = (statistics.median(times) * 1000 for times in zip(*pairs, strict=True))
+        ratio = statistics.median(own / other for own, other in pairs)
+        print(f"{title:<40} {took:>8.1f} {least:>9.1f} {ratio:>7.1f}")
 
 
-def timed(client: httpx.Client, rounds: int, address: str, params: dict[str, str]) -> float:
-    times = []
-    for _ in range(rounds):
-        began = time.perf_counter()
-        answer = client.get(address, params=params) if params else client.get(address)
-        times.append(time.perf_counter() - began)
-        assert answer.status_code == 200, answer.text[:500]
-    return statistics.median(times)
+def timed(client: httpx.Client, request: dict[str, object]) -> float:
+    began = time.perf_counter()
+    answer = client.get(**request)
+    took = time.perf_counter() - began
+    assert answer.status_code == 200, answer.text[:500]
+    return took
 
 
 if __name__ == "__main__":
