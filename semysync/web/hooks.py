@@ -173,8 +173,12 @@ def _versioned(datasette: "Datasette", name: str) -> str:
 @hookimpl
 def render_cell(  # noqa: PLR0917  Datasette's signature
     row: Row, value: object, column: str, table: str | None, database: str, datasette: "Datasette"
-) -> Markup | None:
-    if not isinstance(value, str) or not value or not _is_ours(datasette, database):
+) -> Markup | Awaitable[Markup | None] | None:
+    if not value or not _is_ours(datasette, database):
+        return None
+    if isinstance(value, int) and column in {"device_id", "device"}:
+        return _device(datasette, database, value)
+    if not isinstance(value, str):
         return None
     if column == "contact":
         address = mirrors.Links(datasette, database).conversation(value)
@@ -182,6 +186,14 @@ def render_cell(  # noqa: PLR0917  Datasette's signature
     if TIME.fullmatch(value):
         return time(value, is_utc=_is_utc(row, table, column))
     return None
+
+
+async def _device(datasette: "Datasette", database: str, number: int) -> Markup | None:
+    called = (await mirrors.device_names(datasette, database)).get(number)
+    if not called:
+        return None
+    address = f"{mirrors.Links(datasette, database).table('devices')}/{number}"
+    return Markup('<a href="{}" dir="auto">{}</a>&nbsp;<em>{}</em>').format(address, called, number)
 
 
 def _is_utc(row: Row, table: str | None, column: str) -> bool:

@@ -5,6 +5,7 @@ A mirror is known by its `application_id`, whatever the file is called.
 """
 
 import sqlite3
+import time
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -29,9 +30,18 @@ READ_FROM = ("messages", "inbox", "sent", "outbox", "contacts", "devices")
 
 PATIENCE_MS = 2_000  #: how long a page of ours may take in SQL
 
+NAMES_KEPT_S = 10  #: a table shows the name of a device in every row
+
+DEVICE_NAMES = """
+select id, coalesce(nullif(label, ''), nullif(name, '')) from devices
+"""
+
 T = TypeVar("T")
 
 _known: WeakKeyDictionary["Datasette", set[str]] = WeakKeyDictionary()
+_device_names: WeakKeyDictionary["Datasette", dict[str, tuple[float, dict[int, str]]]] = (
+    WeakKeyDictionary()
+)
 
 
 class TooSlow(SemysyncError):
@@ -145,6 +155,17 @@ async def _is_mirror(database: "Database") -> bool:
     except sqlite3.Error:  # no database at all, or one that cannot be read now
         return False
     return bool(found.rows[0][0] == APPLICATION_ID)
+
+
+async def device_names(datasette: "Datasette", name: str) -> dict[int, str]:
+    """Return what the devices of a mirror are called, as it was not long ago."""
+    known_names = _device_names.setdefault(datasette, {})
+    asked_at, called = known_names.get(name, (0.0, {}))
+    if not asked_at or time.monotonic() - asked_at > NAMES_KEPT_S:
+        found = await datasette.databases[name].execute(DEVICE_NAMES)
+        called = dict(found.rows)
+        known_names[name] = (time.monotonic(), called)
+    return called
 
 
 def has_charts(name: str) -> bool:

@@ -292,6 +292,19 @@ def test_cells_of_datasettes_tables_lead_to_conversations_and_hold_times(mirror,
     assert rows[0]["contact"] == ANNA
 
 
+def test_devices_are_called_by_their_names_in_tables(mirror, serve):
+    path = mirror(received(1), sent(2, device_id=9), devices=[device(351, label="<Kitchen>")])
+    served = serve(path)
+
+    for table in ("inbox", "messages"):
+        html = served.get(f"/semysync/{table}").text
+        assert (
+            '<a href="/semysync/devices/351" dir="auto">&lt;Kitchen&gt;</a>&nbsp;<em>351</em>'
+            in html
+        )
+    assert "devices/9" not in served.get("/semysync/sent").text
+
+
 def test_a_file_of_another_version_is_no_error_but_a_sentence(mirror, serve):
     path = mirror(received(1))
     ask(path, "pragma user_version = 9999")
