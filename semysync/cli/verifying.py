@@ -1,7 +1,7 @@
 """`verify`: compare the account with the mirror, day by day."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from itertools import groupby, islice
@@ -127,8 +127,11 @@ def _show(report: "Report", since: date | None, *, as_json: bool) -> None:
             }
         )
         return
-    header = ("day", "box", "account", "mirror", *MEANINGS, "left")
-    rows = [row for box in Box for row in _rows(box, days[box])]
+    kinds = [what for what in MEANINGS if audit.counts().get(what)]
+    header = ("day", "box", "account", "mirror", *kinds, *(["left"] if kinds else []))
+    distinct = {day.day for those in days.values() for day in those if day.day >= str(since or "")}
+    width = len("2026-11-26" if len(distinct) <= SHOWN_DAYS else "2026-11")
+    rows = [row for box in Box for row in _rows(box, days[box], since, width, header[4:])]
     if rows:
         print_table(header, rows, right=range(2, len(header)))
     _show_differences(report)
@@ -136,19 +139,19 @@ def _show(report: "Report", since: date | None, *, as_json: bool) -> None:
         complain(f"not compared: {sentence}")
 
 
-def _rows(box: Box, days: "list[Day]") -> Iterator[tuple[str, ...]]:
+def _rows(
+    box: Box, days: "list[Day]", since: date | None, width: int, kinds: Sequence[str]
+) -> Iterator[tuple[str, ...]]:
     """Yield a row a day, or a month where there are many; what is zero is a blank."""
-    width = 10 if len(days) <= SHOWN_DAYS else 7
-    for period, those in groupby(days, key=lambda day: day.day[:width]):
-        sums = [sum(column) for column in zip(*(day[1:] for day in those), strict=True)]
-        account, mirror, *others = sums
-        yield (
-            period,
-            str(box),
-            f"{account:,}",
-            f"{mirror:,}",
-            *(f"{n:,}" if n else "" for n in others),
-        )
+
+    def period(day: "Day") -> str:
+        return day.day[:width] if day.day >= str(since or "") else "earlier"
+
+    for name, those in groupby(days, key=period):
+        summed = list(those)
+        sums = [sum(getattr(day, of) for day in summed) for of in kinds]
+        account, mirror = (sum(getattr(day, of) for day in summed) for of in ("account", "mirror"))
+        yield name, str(box), f"{account:,}", f"{mirror:,}", *(f"{n:,}" if n else "" for n in sums)
 
 
 def _show_differences(report: "Report") -> None:
