@@ -134,7 +134,7 @@ _MARK = {
 # What a deletion that was lost came to may show late.
 _WERE_ASKED = """
 select value from purges, json_each(purges.ids)
- where box = :box and state in ('lost', 'part', 'surprise')
+ where box = :box and state in ('lost', 'part', 'refused', 'surprise')
    and value in (select value from json_each(:ids))
 """
 
