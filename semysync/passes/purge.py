@@ -245,13 +245,7 @@ class Purger:
             if len(shown) == len(doomed.messages):
                 break
         if best is None:
-            unshown = [number for number in doomed.ids if number not in self._passed_over]
-            if unshown:
-                there = self._still_shown(doomed.box, doomed.device_id, unshown)
-                self._purges.note_absent(
-                    doomed.box, doomed.device_id, unshown, there=there, now=self._now()
-                )
-            return None
+            return self._unshown([i for i in doomed.ids if i not in self._passed_over], doomed)
         some, way = best
         ways.sort(key=lambda one: one != way)  # it will do for the next ones too
         if len(some.messages) < len(doomed.messages):
@@ -265,6 +259,19 @@ class Purger:
             self._passed_over.update(some.ids)
             return None
         return some, asked
+
+    def _unshown(self, ids: list[int], doomed: Slice) -> tuple[Slice, Doomed] | None:
+        """Of a slice that is not shown in any way, note what is absent, and try the first of the rest."""
+        if not ids:
+            return None
+        there = self._still_shown(doomed.box, doomed.device_id, ids)
+        alone = len(doomed.messages) == 1
+        absent = [number for number in ids if alone or number not in there]
+        if absent:
+            self._purges.note_absent(
+                doomed.box, doomed.device_id, absent, there=there, now=self._now()
+            )
+        return self._listed(doomed.only({min(there)})) if there and not alone else None
 
     def _as_here(self, doomed: Slice, way: Way) -> list[int]:
         """Ask for a slice in a way; return which messages are shown, and are just as in the mirror."""
@@ -284,8 +291,8 @@ class Purger:
         except PurgeStopped as why:
             self._purges.stop(doomed.box, doomed.device_id, str(why))
             raise
-        self._passed_over.update(differing)
-        return sorted(shown - differing.keys())
+        self._passed_over.update(differing)  # stored just now, it would look the same in a moment
+        return sorted(shown - self._passed_over)
 
     def _alone(self, asked: Doomed) -> bool:
         """Tell whether the ids just outside a range belong to no message that is here."""

@@ -14,6 +14,7 @@ def make(tmp_path):
         started.append(bench)
         return bench.__enter__()
 
+    make.started = started
     yield make
     for bench in started:
         bench.__exit__(None, None, None)
@@ -21,5 +22,5 @@ def make(tmp_path):
 
 @pytest.fixture
 def bench(make):
-    """Sixty messages of two phones in a hundred days, mirrored."""
+    """Messages of two phones, one a day in each box, for six weeks, mirrored."""
     return make()

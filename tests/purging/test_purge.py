@@ -3,7 +3,10 @@
 import json
 
 import pytest
-from bench_of_purges import BOXES, DAY, DELETES
+from bench_of_purges import BOXES, DAY, DELETES, grown
+
+from semysync.config import Backup
+from semysync.mirror import backup
 
 
 def test_what_is_old_goes_and_everything_is_still_here(bench):
@@ -122,28 +125,6 @@ def test_the_contacts_that_are_kept_stay_in_whatever_form_they_are_named(make):
     assert bench.purged("sent") == [other]
 
 
-# Attacks
-
-
-def the_first_delete(bench, box, do):
-    """Do something when a delete of a box has come, before it has an effect."""
-    waiting = [do]
-
-    def before(call):
-        if call.method == DELETES[box] and waiting:
-            waiting.pop()()
-
-    bench.sandbox.before_call = before
-
-
-def grown(make, **how):
-    """An account where slices are of a day by now, and much is still to go."""
-    bench = make(**{"per_day": 10, "history": 45, "devices": 1} | how)
-    for box in BOXES:
-        bench.store.set_setting(f"purge_clean_{box}", "3")
-    return bench
-
-
 KEPT = "+79990000001"
 
 
@@ -179,3 +160,37 @@ def test_a_filter_that_deletes_ignore_costs_nothing_that_is_not_here(make, ignor
         asked = len(bench.deletes())
         assert "begins anew" in str(bench.purge().failure)
         assert len(bench.deletes()) == asked
+
+
+def test_what_is_doubtful_stays(bench):
+    doubtful, clashing = bench.there("sent")[:2]
+    bench.store._db.execute("insert into arrivals (sent_id, tail) values (?, '')", [doubtful])
+    bench.store._db.execute(
+        """insert into conflicts (box, message_id, reason, row, first_seen_at, last_seen_at)
+           values ('sent', ?, '', '{}', '', '')""",
+        [clashing],
+    )
+
+    bench.purge_all()
+
+    assert bench.there("sent")[:2] == [doubtful, clashing]
+    assert bench.purged("sent") == bench.old("sent")[2:]
+
+
+def test_a_message_waits_for_the_newest_copy(bench, tmp_path):
+    folder = tmp_path / "copies"
+    place = Backup(path=str(folder))
+
+    assert "there is none yet" in str(bench.purge(backup=place).failure)
+
+    bench.time.passed_s += 1
+    copy = backup.make(bench.mirror, folder, bench.time.ours, lambda *_: None)
+    backup.note(bench.mirror, copy, keep=1)
+    bench.time.passed_s += 1
+    oldest, second = bench.there("sent")[:2]
+    bench.account.change("sent", oldest, msg="Changed after the copy was made")
+    bench.pull()
+    bench.purge_all(backup=place)
+
+    assert oldest in bench.there("sent")
+    assert second in bench.purged("sent")
