@@ -171,6 +171,17 @@ def test_devices_are_brought_up_to_date_and_marked_when_they_vanish(store, rows,
     assert rows("select missing_since from devices where id = 352") == [(None,)]
 
 
+def test_a_device_is_missing_since_it_was_first_missed(store, rows, device):
+    store.save_devices([device(351), device(352)], now=NOW, complete=True)
+    first = store.save_devices([device(351)], now=NOW + timedelta(minutes=1), complete=True)
+
+    again = store.save_devices([device(351)], now=NOW + timedelta(minutes=2), complete=True)
+
+    assert (first.changed, again.changed) == (1, 0)
+    since = utc_text(NOW + timedelta(minutes=1))
+    assert rows("select missing_since from devices order by id") == [(None,), (since,)]
+
+
 def test_an_incomplete_list_makes_no_device_missing(store, rows, device):
     store.save_devices([device(351), device(352)], now=NOW, complete=True)
 
