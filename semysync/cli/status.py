@@ -72,7 +72,7 @@ def screen(found: Condition, path: Path, *, running: bool | None) -> Iterator[st
         yield f"sending  {paint('stopped', 'red')}: {one_line(found.outbox['blocked'])}"
     if found.stuck:
         count = f"{found.stuck:,}" if found.stuck < 1000 else "1,000 or more"
-        yield f"stuck    {paint(count, 'yellow')} for over an hour (the view stuck says why)"
+        yield f"stuck    {paint(count, 'yellow')} of the last week, for over an hour (the view stuck says why)"
     if plan := plan_of(found.account):
         low = found.account["plan_is_low"]
         yield f"account  {paint(one_line(plan), 'yellow') if low else one_line(plan)}"

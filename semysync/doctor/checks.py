@@ -84,13 +84,17 @@ class Sqlite(NamedTuple):
     has_fts5: bool
 
 
-def config(source: Path | None, mistakes: str, secret_in: File | None) -> Iterator[Check]:
-    """Judge the configuration; `secret_in` is the file where it holds the token itself."""
+def config(source: Path | None, mistakes: str, secrets_in: File | None) -> Iterator[Check]:
+    """Judge the configuration; `secrets_in` is the file where it holds secrets itself."""
     if mistakes:
         yield Check("config", State.WRONG, mistakes, "correct it; config.example.toml explains all")
-    elif secret_in and secret_in.mode & 0o077:
-        says = f"{secret_in.path} holds the token, and others can read it"
-        yield Check("config", State.WRONG, says, f"chmod 600 {secret_in.path}")
+    elif secrets_in and secrets_in.mode & 0o007:
+        says = f"{secrets_in.path} holds secrets, and everybody on this machine can read it"
+        yield Check("config", State.WRONG, says, f"chmod o= {secrets_in.path}")
+    elif secrets_in and secrets_in.mode & 0o070:
+        says = f"{secrets_in.path} holds secrets, and the group {secrets_in.group} can read it"
+        fix = "chmod 600, or keep them in files of their own (token_file, webhook_secrets_file)"
+        yield Check("config", State.NOTE, says, fix)
     else:
         yield Check("config", State.OK, str(source or "no file: everything is at its default"))
 

@@ -47,8 +47,12 @@ def examined(
 
     `mistakes` is what was wrong with the configuration; then `settings` are the defaults.
     """
-    inline = settings.source if settings.api.token else None
-    yield from _of(checks.config(settings.source, mistakes, _file(inline)))
+    secrets = (settings.api.token, settings.http.webhook_secrets)
+    hooks = (hook.secret or hook.notify for hook in settings.hook)
+    holds_secrets = any(secrets) or any(hooks)
+    yield from _of(
+        checks.config(settings.source, mistakes, _file(settings.source) if holds_secrets else None)
+    )
     missing, token = _token(settings, mistakes)
     if not mistakes:
         asked = _asked(settings, token, connect)

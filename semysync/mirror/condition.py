@@ -52,7 +52,12 @@ select kind, finished_at, error
 
 LATEST = "select (select finished_at from passes order by id desc limit 1)"
 
-STUCK = "select count(*) from (select 1 from stuck limit 1000)"
+# What has not moved for weeks never will, and must not hide what is new.
+STUCK = """
+select count(*)
+  from (select 1 from stuck
+         where since > strftime('%Y-%m-%dT%H:%M:%S', 'now', '-7 days') limit 1000)
+"""
 
 
 class Phone(NamedTuple):
@@ -83,7 +88,7 @@ class Condition(NamedTuple):
     last_error: str | None
     boxes: dict[str, dict[str, Any]]  #: messages, lag_s, loading
     outbox: dict[str, Any]  #: counts by status, due, oldest_waiting_s, blocked
-    stuck: int
+    stuck: int  #: drafts and messages of the last week
     devices: list[Phone]
     account: dict[str, Any]
     errors: list[dict[str, Any]]  #: kind, at, error

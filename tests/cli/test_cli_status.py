@@ -221,3 +221,19 @@ def test_a_mirror_that_lost_a_view_sends_to_the_doctor(synced):
     assert ended.stderr.startswith(
         "semysync: the mirror lacks what belongs in it (no such table: h"
     )
+
+
+def test_only_what_got_stuck_lately_is_counted(synced):
+    change(synced, "update sent set is_delivered = 1, created_at = ?", ago(days=400))
+    assert "stuck" not in lines_of(synced)
+
+    change(synced, "update sent set is_delivered = 0, is_send = 0, is_error = 0, is_error_send = 0")
+    assert "stuck" not in lines_of(synced)
+
+    change(
+        synced,
+        "update sent set created_at = ?, utc_offset = 0, is_cancel = 0 "
+        "where id = (select max(id) from sent)",
+        ago(hours=2),
+    )
+    assert lines_of(synced)["stuck"].startswith("1 of the last week, for over an hour")

@@ -45,7 +45,8 @@ def one(made):
     [
         (checks.config(None, "", None), OK, "no file"),
         (checks.config(Path("/c.toml"), "", file(mode=0o100600)), OK, "/c.toml"),
-        (checks.config(Path("/c.toml"), "", file(mode=0o100640)), WRONG, "others can read it"),
+        (checks.config(Path("/c.toml"), "", file(mode=0o100640)), NOTE, "the group ann can read"),
+        (checks.config(Path("/c.toml"), "", file(mode=0o100644)), WRONG, "everybody"),
         (checks.config(Path("/c.toml"), "[pull] x: no", None), WRONG, "[pull] x: no"),
         (checks.token("no token: set it", None, Asked()), WRONG, "no token"),
         (checks.token("", None, Asked(accepted=True)), OK, "the service takes it"),

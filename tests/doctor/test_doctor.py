@@ -239,3 +239,21 @@ def test_it_changes_nothing(synced):
     examine(synced)
 
     assert state() == before
+
+
+@pytest.mark.parametrize(
+    ("rest", "state"),
+    [
+        ("", "ok"),
+        ("[http]\nwebhook_secrets = ['abcdefghijklmnop']\n", "wrong"),
+        (
+            "[[hook]]\nname = 'a'\non = ['draft.*']\nurl = 'https://x.example'\nsecret = 's'\n",
+            "wrong",
+        ),
+    ],
+)
+def test_secrets_of_any_kind_are_to_be_kept(synced, rest, state):
+    synced.config.write_text(f"[api]\nbase_url = 'http://127.0.0.1:1/'\n{rest}", encoding="utf-8")
+    synced.config.chmod(0o644)
+
+    assert examine(synced)[1]["config"]["state"] == state
