@@ -1,8 +1,7 @@
 """`verify`: compare the account with the mirror, day by day."""
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 from itertools import groupby, islice
 from pathlib import Path
@@ -20,11 +19,11 @@ from semysync.cli.common import (
     print_json,
     print_table,
 )
-from semysync.cli.pulling import client_for, finish, make_sync, open_store
+from semysync.cli.pulling import client_for, finish, make_sync, open_store, progress_bars
 from semysync.model import Box
 
 if TYPE_CHECKING:
-    from semysync.mirror.audits import Day, Part
+    from semysync.mirror.audits import Day
     from semysync.passes.verify import Report
 
 SHOWN_DAYS = 31  #: more of them are shown by month
@@ -96,7 +95,7 @@ def verify(
         with (
             client_for(settings, settings.token()) as client,
             open_store(path, settings.locale()) as store,
-            _progress() as watch,
+            progress_bars(stay=False) as watch,
         ):
             sync = make_sync(settings, client, store, lambda _: None)
             outcome, report = sync.verify(None if everything else first, repair=repair, watch=watch)
@@ -172,34 +171,3 @@ def _show_differences(report: "Report") -> None:
         click.echo(f"  … and {more:,} more: --json shows all, and so does the table verify_found")
     if left and not report.repaired:
         click.echo("`semysync verify --repair` puts right what can be")
-
-
-@contextmanager
-def _progress() -> "Iterator[Callable[[Part], None]]":
-    """Show a bar for each part on a terminal; elsewhere nothing."""
-    if not sys.stderr.isatty():
-        yield lambda _: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
-    from rich.progress import Progress as Bars
-
-    columns = (
-        TextColumn("{task.description:<22}"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TimeElapsedColumn(),
-    )
-    with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
-        tasks = {}
-
-        def watch(part: "Part") -> None:
-            key = part.box, part.device_id
-            if key not in tasks:
-                of = f" of device {part.device_id}" if part.device_id else ""
-                tasks[key] = bars.add_task(f"{part.box}{of}", total=1.0)
-            span = part.end_id - part.start_id
-            share = 1.0 if part.done or not span else (part.reached_id - part.start_id) / span
-            bars.update(tasks[key], completed=share)
-
-        yield watch

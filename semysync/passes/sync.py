@@ -24,7 +24,7 @@ from semysync.errors import (
     Unreadable,
 )
 from semysync.mirror.alarms import USUAL, Limits
-from semysync.mirror.audits import Part, last_finished
+from semysync.mirror.audits import last_finished
 from semysync.mirror.devices import KnownDevice
 from semysync.mirror.marks import WHOLE_ACCOUNT
 from semysync.mirror.passes import Pass
@@ -172,7 +172,7 @@ class Sync:
         since: date | None,
         *,
         repair: bool,
-        watch: Callable[[Part], None] = lambda _: None,
+        watch: Callable[[Progress], None] = lambda _: None,
     ) -> tuple[Outcome, Report | None]:
         """
         Compare the account with the mirror, of all days or from one on, and put right what differs.

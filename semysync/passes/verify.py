@@ -28,7 +28,15 @@ from semysync.mirror.store import Saved, Store
 from semysync.mirror.times import utc_text
 from semysync.model import Box, Message
 from semysync.passes.look import FEW, FIRST_WIDTH, TARGET, Look, Shown
-from semysync.passes.pull import DATE, MOST_LOOKED_BACK, SMALLER_TRIES, Account, Answer, slices
+from semysync.passes.pull import (
+    DATE,
+    MOST_LOOKED_BACK,
+    SMALLER_TRIES,
+    Account,
+    Answer,
+    Progress,
+    slices,
+)
 from semysync.service.questions import Range
 
 log = structlog.get_logger("semysync")
@@ -72,7 +80,7 @@ class Verifier:
         now: Callable[[], datetime],
         lookback: timedelta,
         largest: int = FEW,
-        watch: Callable[[Part], None] = lambda _: None,
+        watch: Callable[[Progress], None] = lambda _: None,
     ) -> None:
         self._account = account
         self._store = store
@@ -206,8 +214,10 @@ class Verifier:
             vanished = {}
         those.audit.reach(part, proven, vanished, to, done=done)
         those.part = part._replace(reached_id=to, done=done)
+        those.progress.added += len(proven)
+        those.progress.share = share_of(those.part)
         those.seen = {number: one for number, one in those.seen.items() if number > to}
-        self._watch(those.part)
+        self._watch(those.progress)
 
     def _asked(self, look: Look, part: Part) -> tuple[Range, Answer]:
         """Ask until an answer comes, for less each time."""
@@ -244,6 +254,7 @@ class _Comparison:
         self.repair = repair
         self.seen: dict[int, Seen] = {}
         self.shown = False  #: anything at all
+        self.progress = Progress(part.box, part.device_id)
 
     def fresh(self, messages: Sequence[Message]) -> list[Message]:
         """Return those of an answer that are to be compared, and were not yet."""
@@ -265,6 +276,12 @@ class _Comparison:
     def is_done(self, look: Look) -> bool:
         """Tell whether all up to the end is proven."""
         return self.part.done or look.done or max(look.mark, look.reach) >= self.part.end_id
+
+
+def share_of(part: Part) -> float:
+    """Return how much of a part is done, as far as ids can tell."""
+    span = part.end_id - part.start_id
+    return 1.0 if part.done or not span else (part.reached_id - part.start_id) / span
 
 
 def is_due(last: datetime | None, loaded: Sequence[datetime], now: datetime) -> bool:

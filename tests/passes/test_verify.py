@@ -402,10 +402,12 @@ def test_progress_only_grows_and_ends_with_all(world):
     world.sandbox.set(cap=20)
     seen = []
 
-    world.verify(watch=seen.append)
+    world.verify(watch=lambda one: seen.append((one.box, one.device_id, one.share, one.added)))
 
     for box in Box:
         for device in world.account.devices:
-            reached = [part.reached_id for part in seen if part[:2] == (box, device)]
-            assert reached == sorted(reached)
-            assert all(part.end_id == reached[-1] for part in seen if part[:2] == (box, device))
+            shares = [one[2] for one in seen if one[:2] == (box, device)]
+            assert shares == sorted(shares)
+            assert shares[-1] == 1
+        last = {one[1]: one[3] for one in seen if one[0] == box}
+        assert sum(last.values()) == len(world.account.ids(box))
