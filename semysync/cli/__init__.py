@@ -33,12 +33,29 @@ from semysync.cli.verifying import verify
 from semysync.cli.web import web
 from semysync.errors import SemysyncError
 
+#: the commands in the order in which the help shows them
+FAMILIES: dict[str, tuple[click.Command, ...]] = {
+    "Begin": (demo, init, sync, run),
+    "Send": (send, outbox, cancel, hold, release, retry),
+    "Read": (messages, conversations, search, web, stats, export),
+    "See how it is": (status, doctor, devices, verify),
+    "Look after it": (backup, purge, forget, hooks),
+    "Learn and try": (help_, sandbox),
+}
+
 
 class Program(click.Group):
-    """A group of commands that ends with our errors' exit codes, in the order they are added."""
+    """A group of commands that ends with our errors' exit codes, shown by families."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  click's signature
         return list(self.commands)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        for family, members in FAMILIES.items():
+            with formatter.section(family):
+                formatter.write_dl(
+                    [(f"{command.name:<13}", summary(command)) for command in members]
+                )
 
     def invoke(self, ctx: click.Context) -> Any:
         for stream in (sys.stdout, sys.stderr):
@@ -49,6 +66,12 @@ class Program(click.Group):
         except SemysyncError as exc:
             complain(str(exc))
             sys.exit(exc.exit_code)
+
+
+def summary(command: click.Command) -> str:
+    """Return what a command does, in one line: the first sentence of its help, or less."""
+    sentence = " ".join((command.help or "").partition("\n\n")[0].split())
+    return command.short_help or sentence.partition(". ")[0].partition(": ")[0].rstrip(".") + "."
 
 
 @click.group(
@@ -66,32 +89,5 @@ def main() -> None:
     """Keep a SQLite mirror of a SemySMS account."""
 
 
-for command in (
-    demo,
-    init,
-    run,
-    sync,
-    send,
-    outbox,
-    cancel,
-    hold,
-    release,
-    retry,
-    purge,
-    messages,
-    conversations,
-    search,
-    devices,
-    status,
-    verify,
-    stats,
-    doctor,
-    export,
-    forget,
-    backup,
-    hooks,
-    web,
-    sandbox,
-    help_,
-):
+for command in (command for members in FAMILIES.values() for command in members):
     main.add_command(command)

@@ -23,7 +23,10 @@ PATIENCE_S = 15  #: for the answer of the service
 COLOURS = {"ok": "green", "note": "yellow", "wrong": "red"}
 
 
-@click.command(epilog=examples("semysync doctor", "semysync doctor --json | jq '.checks[]'"))
+@click.command(
+    short_help="Check everything, and say how to mend what is wrong.",
+    epilog=examples("semysync doctor", "semysync doctor --json | jq '.checks[]'"),
+)
 @config_option
 @database_option
 @json_option

@@ -12,10 +12,11 @@ from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from sqlite3 import Connection, Row
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from semysync.cli import completing
 from semysync.cli.common import (
     complain,
     config_option,
@@ -60,9 +61,19 @@ WHY = {
     "failed": "the phone or the network could not send it",
 }
 
-ids_argument = click.argument(
-    "ids", metavar="ID...", nargs=-1, type=click.IntRange(1, HIGHEST_ID), required=True
-)
+
+def ids_argument(*statuses: str, required: bool = True) -> Callable[[Any], Any]:
+    """Return the argument that names drafts; a shell offers those of some statuses."""
+    return click.argument(
+        "ids",
+        metavar="ID..." if required else "[ID]...",
+        nargs=-1,
+        type=click.IntRange(1, HIGHEST_ID),
+        required=required,
+        shell_complete=completing.drafts(*statuses),
+    )
+
+
 yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
 
 
@@ -246,9 +257,12 @@ def warn_without_daemon(path: Path) -> None:
         "semysync cancel --device 351",
     )
 )
-@click.argument("ids", metavar="[ID]...", nargs=-1, type=click.IntRange(1, HIGHEST_ID))
+@ids_argument(*WAITING, required=False)
 @click.option(
-    "--device", type=click.IntRange(1, HIGHEST_ID), help="All that this device has not fetched."
+    "--device",
+    type=click.IntRange(1, HIGHEST_ID),
+    help="All that this device has not fetched.",
+    shell_complete=completing.devices,
 )
 @yes_option
 @config_option
@@ -284,7 +298,7 @@ def cancel(
 
 
 @click.command(epilog=examples("semysync hold 17 18"))
-@ids_argument
+@ids_argument("queued")
 @config_option
 @database_option
 @json_option
@@ -298,7 +312,7 @@ def hold(ids: tuple[int, ...], config: Path | None, database: Path | None, as_js
 
 
 @click.command(epilog=examples("semysync release 17 18", "semysync release --all --yes"))
-@click.argument("ids", metavar="[ID]...", nargs=-1, type=click.IntRange(1, HIGHEST_ID))
+@ids_argument("held", required=False)
 @click.option("--all", "everything", is_flag=True, help="Every draft that is held; it asks before.")
 @yes_option
 @config_option
@@ -327,7 +341,7 @@ def release(
 
 
 @click.command(epilog=examples("semysync retry 17", "semysync retry 18 --yes"))
-@ids_argument
+@ids_argument(*ENDED, "unknown")
 @click.option("--yes", is_flag=True, help="Also where the message may then go out twice.")
 @config_option
 @database_option

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from semysync.cli import formats, pages
+from semysync.cli import completing, formats, pages
 from semysync.cli.common import (
     complain,
     config_option,
@@ -48,7 +48,11 @@ SUFFIXES = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "p
     help="A file, or a folder for --by-month and html; else standard output.",
 )
 @click.option("--by-month", is_flag=True, help="A file for each month, in the folder --out.")
-@click.option("--person", help="Everything about this number or name, from every table.")
+@click.option(
+    "--person",
+    help="Everything about this number or name, from every table.",
+    shell_complete=completing.contacts,
+)
 @click.option("--force", is_flag=True, help="Replace files that are there already.")
 @narrowing
 @config_option

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from semysync.cli import completing
 from semysync.cli.common import (
     complain,
     config_option,
@@ -24,7 +25,7 @@ from semysync.mirror.file import explained
 @click.command(
     epilog=examples("semysync forget +79201234567", "semysync forget +79201234567 --yes --json")
 )
-@click.argument("contact")
+@click.argument("contact", shell_complete=completing.contacts)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @config_option
 @database_option

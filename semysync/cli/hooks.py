@@ -31,6 +31,7 @@ SHOWN = 20  #: of the deliveries that fail or are dead
 
 
 @click.group(
+    short_help="Show what follows on events, and what could not be delivered.",
     invoke_without_command=True,
     epilog=examples(
         "semysync hooks", "semysync hooks test tell", "semysync hooks --json | jq .deliveries"

@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from semysync.cli import completing
 from semysync.cli.common import (
     Piece,
     config_option,
@@ -51,8 +52,14 @@ def narrowing(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--since", metavar="TIME", help="From this time on: 2026-11-24, 09:00, 7d …"),
         click.option("--channel", help="By this channel: sms, whatsapp, whatsapp_business."),
         click.option("--direction", type=click.Choice(["in", "out"]), help="Received, or sent."),
-        click.option("--device", type=int, help="By this device's id."),
-        click.option("--contact", help="From and to this number or name."),
+        click.option(
+            "--device", type=int, help="By this device's id.", shell_complete=completing.devices
+        ),
+        click.option(
+            "--contact",
+            help="From and to this number or name.",
+            shell_complete=completing.contacts,
+        ),
     ):  # fmt: skip
         command = option(command)
     return command
@@ -193,11 +200,12 @@ def search(
 
 
 @click.command(
+    short_help="Show the conversations, the latest first.",
     epilog=examples(
         "semysync conversations",
         "semysync conversations --unanswered -n 100",
         "semysync conversations --json | jq -r '.[] | select(.unread > 0) | .contact'",
-    )
+    ),
 )
 @limit_option
 @click.option("--unread", is_flag=True, help="Only those with unread messages.")

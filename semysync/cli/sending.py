@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
+from semysync.cli import completing
 from semysync.cli.common import (
     complain,
     config_option,
@@ -98,11 +99,15 @@ class Seconds(click.ParamType[float]):
         "semysync send --csv customers.csv --at '2026-11-24 09:00'",
     ),
 )
-@click.argument("phone", required=False)
+@click.argument("phone", required=False, shell_complete=completing.contacts)
 @click.argument("text", required=False)
 @click.option("--at", metavar="TIME", help="Not before this time.")
 @click.option("--expires", metavar="TIME", help="Not after this time.")
-@click.option("--device", help="A device's id, ids joined by commas, or `active`.")
+@click.option(
+    "--device",
+    help="A device's id, ids joined by commas, or `active`.",
+    shell_complete=completing.devices,
+)
 @click.option("--key", help="A key of yours: used twice, it is one message.")
 @click.option(
     "--priority",

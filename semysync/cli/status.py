@@ -27,7 +27,8 @@ COLOURS = {"ok": "green", "late": "yellow", "failing": "red"}
 
 
 @click.command(
-    epilog=examples("semysync status", "semysync status --json || echo 'look after semysync'")
+    short_help="Show how all is, on one screen.",
+    epilog=examples("semysync status", "semysync status --json || echo 'look after semysync'"),
 )
 @config_option
 @database_option

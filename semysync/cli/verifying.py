@@ -39,11 +39,12 @@ MEANINGS = {
 
 
 @click.command(
+    short_help="Compare the account with the mirror, message by message.",
     epilog=examples(
         "semysync verify",
         "semysync verify --days 30 --repair",
-        "semysync verify --all --repair        # Ctrl-C, and again: it goes on where it was",
-    )
+        "semysync verify --all --repair     # after Ctrl-C it goes on where it was",
+    ),
 )
 @click.option(
     "--days",

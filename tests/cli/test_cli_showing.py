@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 from processes import end
 
@@ -116,7 +117,10 @@ def test_every_help_text_has_examples_of_commands_that_exist(program, name):
     assert examples
     for line in examples:
         words = shlex.split(line, comments=True)
-        command = main.commands[words[words.index("semysync") + 1]]
+        place = words.index("semysync") + 1
+        command = main.commands[words[place]]
+        if isinstance(command, click.Group):
+            command = command.commands.get("".join(words[place + 1 : place + 2]), command)
         options = {option for p in command.params for option in p.opts}
         assert {word for word in words if word.startswith("--")} <= options
     assert all(len(line) <= 80 for line in shown.splitlines())
