@@ -27,6 +27,7 @@ from semysync.errors import (
     PurgeUnsafe,
     SemysyncError,
     ServiceError,
+    TooLarge,
 )
 from semysync.mirror import copies, purges
 from semysync.mirror.passes import Pass
@@ -336,7 +337,12 @@ class Purger:
             look = Look(start, self._store.newest(box, device.id), width=FIRST_WIDTH)
             while not look.done:
                 question = look.ask()
-                answer = self._client.messages(box, question, device.id)
+                try:
+                    answer = self._client.messages(box, question, device.id)
+                except TooLarge as exc:
+                    if not look.ask_for_less(question, exc.seen):
+                        raise
+                    continue
                 messages, illegible = parted(answer)
                 shown = sorted(message.id for message in messages)
                 size = len(messages) + len(illegible)

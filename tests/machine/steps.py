@@ -162,6 +162,11 @@ class Machine(RuleBasedStateMachine):
         outcome = self.world._sync(self.world.store).refresh()
         reached[f"refresh {'failed' if outcome.failure else 'complete'}"] += 1
 
+    @rule(repair=st.booleans())
+    def verify(self, repair):
+        outcome, _ = self.world._sync(self.world.store).verify(None, repair=repair)
+        reached[f"verify {'failed' if outcome.failure else 'complete'}"] += 1
+
     @rule()
     def purge(self):
         self.world.purge()

@@ -272,6 +272,15 @@ def test_nothing_goes_after_a_pull_that_was_not_complete(bench):
     assert bench.deletes() == []
 
 
+def test_a_box_that_is_too_large_for_one_answer_is_listed_in_parts(make):
+    bench = make(per_day=20, history=34, devices=1)
+    bench.client._largest_answer = 20_000  # bytes; the box has over 70,000
+
+    bench.purge_all()
+
+    assert all(bench.purged(box) == bench.old(box) for box in BOXES)
+
+
 # What is not to be found
 
 
