@@ -79,7 +79,8 @@ def summary(command: click.Command) -> str:
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog=examples(
         "semysync demo                         # try it without an account",
-        "SEMYSYNC_TOKEN=... semysync sync      # mirror your account",
+        "semysync init                         # set it up for your account",
+        "semysync sync                         # mirror it",
         "semysync messages -n 50               # read it",
         "semysync send +79201234567 Hello      # write",
     ),

@@ -42,11 +42,18 @@ select id, coalesce(nullif(label, ''), name) as name, channel, battery, service_
 
 ACCOUNT = "select messages_left, plan_ends_at from account order by id desc limit 1"
 
-# The last pass of a kind, where it failed; in a sentence of the service, or of ours.
+# The last pass of each kind, where it failed. Kind by kind: there may be a month of passes.
 ERRORS = """
+with recursive kinds (kind) as (
+    select min(kind) from passes
+    union all
+    select (select min(kind) from passes where passes.kind > kinds.kind) from kinds
+     where kind is not null
+)
 select kind, finished_at, error
   from passes
- where error is not null and id in (select max(id) from passes group by kind)
+ where error is not null
+   and id in (select (select max(id) from passes where passes.kind = kinds.kind) from kinds)
  order by id
 """
 
