@@ -13,7 +13,7 @@ from semysync.errors import ConfigError
     epilog=examples(
         "semysync web",
         "semysync web --port 0 --database play.db",
-        "ssh -L 8001:127.0.0.1:8001 server semysync web   # and open the link at home",
+        "ssh -L 8001:127.0.0.1:8001 server semysync web   # open the link here",
     )
 )
 @click.option(

@@ -23,6 +23,7 @@ from pathlib import Path
 import httpx
 import read
 
+from semysync.mirror.store import Store
 from semysync.plots import FIGURES, PLOTS
 from semysync.queries import QUERIES
 
@@ -75,6 +76,8 @@ def main() -> None:
                 later = {"later": conn.execute(LATER).fetchone()[0]}
                 for statement in (TO_TODAY, SENT_TO_TODAY):
                     conn.execute(statement, later)
+        with Store.migrate(path):
+            pass
         measure(path, asked.rounds)
 
 
