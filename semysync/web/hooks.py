@@ -128,14 +128,13 @@ def get_metadata(datasette: "Datasette", key: str | None) -> dict[str, Any]:
     if not names or key not in {None, "databases", "plugins"}:
         return {}
     # Datasette, and the dashboards, write into what they are given: it is made anew each time.
-    return {
-        "databases": {name: _described() for name in names},
-        "plugins": {
-            "datasette-dashboards": {
-                name: dashboard(name) for name in names if mirrors.has_charts(name)
-            }
-        },
-    }
+    found: dict[str, Any] = {}
+    if key != "plugins":
+        found["databases"] = {name: _described() for name in names}
+    if key != "databases":
+        charts = {name: dashboard(name) for name in names if mirrors.has_charts(name)}
+        found["plugins"] = {"datasette-dashboards": charts}
+    return found
 
 
 def _described() -> dict[str, Any]:

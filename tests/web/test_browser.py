@@ -293,6 +293,7 @@ def test_on_a_phone_nothing_is_wider_than_the_screen(shown):
         page.goto(address)
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), address
     page.goto(TALK)
+    page.wait_for_function("scrollY + innerHeight > document.documentElement.scrollHeight - 2")
     right = page.locator("#in-2 .body").evaluate("e => getComputedStyle(e).direction")
     assert right == "rtl"
 

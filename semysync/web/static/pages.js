@@ -197,5 +197,8 @@ if (live) {
 localise(document);
 days();
 for (const form of document.querySelectorAll("form.writer")) begin(form);
-if (live && "ends" in live.dataset && (!location.hash || location.hash === "#end")) toEnd();
+if (live && "ends" in live.dataset && (!location.hash || location.hash === "#end")) {
+  toEnd();
+  window.addEventListener("load", toEnd);
+}
 document.querySelector(".asked")?.scrollIntoView({ block: "center" });
