@@ -195,7 +195,10 @@ def replay(config: Path | None, database: Path | None, first: int, name: str) ->
         raise click.UsageError(f"{name} is at event {at}, and comes to {first} by itself")
     if begins > first:
         complain(f"the events before {begins} are gone, since they are older than `events_days`")
-    click.echo(f"{name} goes on with event {begins}, and repeats what is up to {at}")
+    if begins > at:
+        click.echo(f"{name} tries event {begins} again, without a wait")
+    else:
+        click.echo(f"{name} goes on with event {begins}, and repeats what is up to {at}")
     if is_held(path, Right.SENDER) is False:
         complain("no daemon runs: it goes on when `semysync run` is started")
 

@@ -9,12 +9,20 @@ from contextlib import closing, suppress
 from pathlib import Path
 from sqlite3 import Connection
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from semysync.errors import SemysyncError
 from semysync.mirror.file import explained, open_reader
+
+disable_created_metrics()  # type: ignore[no-untyped-call]  # a line more for each number, for nothing
 
 PREFIX = "semysync"
 SENT = "draft.accepted"
@@ -33,7 +41,8 @@ select name, (select coalesce(max(seq), 0) from events) - position from follower
 """
 DEVICES = """
 select id, battery, service_on,
-       (julianday('now') - julianday(last_active_at)) * 86400 as silent_s
+       case when utc_offset is not null
+            then (julianday('now') - julianday(last_active_at)) * 86400 end as silent_s
   from devices
  where mirrored_at is not null and missing_since is null and archived = 0
 """

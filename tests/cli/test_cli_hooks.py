@@ -118,6 +118,7 @@ def test_what_cannot_be_repeated_is_told(program):
         conn.execute("delete from events where seq = 1")
         conn.execute("update followers set position = 2")
     some = program.run("hooks", "replay", "log", "--from", 1)
+    next_one = program.run("hooks", "replay", "log", "--from", 2)
 
     assert early.returncode == ahead.returncode == 2
     assert "has not begun yet" in early.stderr
@@ -125,6 +126,8 @@ def test_what_cannot_be_repeated_is_told(program):
     assert some.returncode == 0
     assert "the events before 2 are gone" in some.stderr
     assert "no daemon runs" in some.stderr
+    assert some.stdout == "log goes on with event 2, and repeats what is up to 2\n"
+    assert next_one.stdout == "log tries event 2 again, without a wait\n"
 
 
 def test_without_hooks_it_says_how_to_make_one(program, sandbox):
