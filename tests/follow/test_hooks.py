@@ -333,6 +333,20 @@ def test_a_replay_tries_what_was_dead(follow, happen, mirror, deliveries):
     assert [row[1] for row in deliveries()] == ["done"]
 
 
+def test_a_replay_does_not_wait_for_the_next_attempt(follow, happen, mirror):
+    noted = Noted("no", "no")
+    follower = follow(noted, patience=Patience())
+    happen("one")
+    follower.step()
+    waits = follower.step() > 0
+
+    set_back(mirror, noted.seqs[0])
+    follower.step()
+
+    assert waits
+    assert len(noted.told) == 2
+
+
 # Programs
 
 
