@@ -231,6 +231,16 @@ def test_what_is_newer_than_the_mark_is_left_to_the_next_pull(world):
     assert world.verify() == {}
 
 
+def test_a_device_that_is_behind_another_is_compared_up_to_its_own_mark(world):
+    first, second, _ = sorted(world.account.devices)
+    world.account.receive(PHONE, "not pulled yet", first)
+    world.account.receive(PHONE, "pulled", second)
+    world.sync._pull(Box.INBOX, {second: True}, world.sync.box(Box.SENT))
+
+    assert world.verify(repair=True) == {}
+    assert not world.equal()
+
+
 def test_a_message_that_has_gone_on_its_way_does_not_differ(world):
     number = world.account.sent_elsewhere(PHONE, "text")
     world.sync.once()

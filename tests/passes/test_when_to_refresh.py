@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from semysync.mirror.pending import Open
-from semysync.passes.refresh import chosen, interval, proves_absent, scheduled
+from semysync.passes.refresh import chosen, interval, is_suspect, proves_absent, scheduled
 
 NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
@@ -107,3 +107,20 @@ def test_what_is_soon_due_comes_along_but_makes_no_question():
 )
 def test_only_an_answer_that_reaches_around_an_id_proves_that_it_is_gone(ids, more, expected):
     assert proves_absent(5, ids, more=more) is expected
+
+
+@pytest.mark.parametrize(
+    ("absences", "hours", "status", "expected"),
+    [
+        (4, 6, "sent", True),
+        (3, 60, "sent", False),  # an old one is asked for seldom
+        (40, 5, "sent", False),
+        (4, 6, None, False),  # there is no row yet that could be marked
+    ],
+)
+def test_a_message_is_looked_into_after_several_absences_over_hours(
+    absences, hours, status, expected
+):
+    absent = an_open(status=status, absences=absences, absent_since=NOW - hours * HOUR)
+
+    assert is_suspect(absent, NOW) is expected
