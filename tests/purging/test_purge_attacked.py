@@ -307,6 +307,18 @@ def test_what_a_lost_request_deleted_late_is_known_to_be_purged(bench):
     assert oldest in bench.purged("inbox")
 
 
+def test_what_a_refused_request_deleted_all_the_same_is_known_to_be_purged(bench):
+    oldest = bench.there("inbox")[0]
+    bench.sandbox.order_fault("http_429", when="after", method=DELETES["inbox"])
+    bench.purge()
+    assert oldest not in bench.purged("inbox")
+
+    bench.time.passed_s += 120
+    bench.purge_all()
+
+    assert oldest in bench.purged("inbox")
+
+
 def test_by_what_a_message_came_is_not_forgotten_when_a_delete_does_not_say_it(make):
     bench = make(history=-1, devices=3)
     whatsapp = next(d.id for d in bench.account.devices.values() if d.type == 1)
