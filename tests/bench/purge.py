@@ -56,7 +56,8 @@ def main():
             passes += 1
             gone += purged.messages
             requests += purged.noted.requests
-            quiet = 0 if purged.messages else quiet + 1
+            # By and by only what has just become old enough goes, a few each hour.
+            quiet = 0 if purged.messages > Purge().max_per_pass / 10 else quiet + 1
             clock.passed_s += 3600
             if passes % 20 == 0:
                 print(f"{passes:5} passes, {gone:,} gone", file=sys.stderr)
