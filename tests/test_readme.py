@@ -1,0 +1,136 @@
+"""What the README shows is tried as it stands: SQL and programs are run, commands are looked up."""
+
+import os
+import re
+import shlex
+import shutil
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import click
+import pytest
+
+from semysync.cli import main
+from semysync.mirror.store import Store
+
+HOUSE = Path(__file__).parents[1]
+README = (HOUSE / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", README, flags=re.DOTALL | re.MULTILINE)
+MIRROR = "/var/lib/semysync/semysync.db"
+
+
+def blocks(language, having=""):
+    return [text for kind, text in BLOCKS if kind == language and having in text]
+
+
+def tool(name, why):
+    """Return a program that a snippet needs; where it is missing, say so, and fail in CI."""
+    found = os.environ.get(name.upper()) or shutil.which(name)
+    works = found and subprocess.run([found, *why], capture_output=True, check=False)
+    if not works or works.returncode:
+        sentence = f"{name} is missing, or too old: the README's snippet for it was not tried"
+        pytest.fail(sentence) if "CI" in os.environ else pytest.skip(sentence)
+    return found
+
+
+@pytest.fixture
+def mirror(tmp_path):
+    path = tmp_path / "semysync.db"
+    Store.migrate(path).close()
+    return path
+
+
+def drafts(mirror):
+    with closing(sqlite3.connect(mirror)) as conn:
+        return conn.execute("select phone, text, client_key, status from outbox").fetchall()
+
+
+def test_each_query_runs(mirror):
+    Store.migrate(mirror.with_name("club.db")).close()
+    queries = [re.sub(r"/var/lib/semysync/\w+/semysync.db", f"{mirror.parent}/club.db", text)
+               for text in blocks("sql")]  # fmt: skip
+
+    with closing(sqlite3.connect(mirror, isolation_level=None)) as conn:
+        for query in queries:
+            conn.executescript(query)
+
+    assert len(queries) >= 3
+    assert drafts(mirror) == [("+79201234567", "Your parcel is here", None, "queued")]
+
+
+def test_the_snippet_in_python_inserts_once(mirror):
+    (snippet,) = blocks("python", "insert or ignore")
+
+    for _ in range(2):
+        subprocess.run([sys.executable, "-c", snippet.replace(MIRROR, str(mirror))], check=True)
+
+    assert drafts(mirror) == [("+79201234567", "Your order 17 is ready", "order-17", "queued")]
+
+
+def test_the_snippet_in_php_inserts_once(mirror):
+    php = tool("php", ["-r", "exit(class_exists('SQLite3') ? 0 : 1);"])
+    (snippet,) = blocks("php")
+
+    for _ in range(2):
+        subprocess.run([php, "-r", snippet.replace(MIRROR, str(mirror))], check=True)
+
+    assert drafts(mirror) == [("+79201234567", "Your order 18 is ready", "order-18", "queued")]
+
+
+def test_the_snippet_for_node_inserts_once(mirror, tmp_path):
+    node = tool("node", ["-e", "require('node:sqlite')"])
+    (snippet,) = blocks("js")
+    script = tmp_path / "send.mjs"
+    script.write_text(snippet.replace(MIRROR, str(mirror)))
+
+    for _ in range(2):
+        subprocess.run([node, script], check=True, stderr=subprocess.DEVNULL)
+
+    assert drafts(mirror) == [("+79201234567", "Your order 19 is ready", "order-19", "queued")]
+
+
+def test_the_lines_for_the_shell_send(mirror, tmp_path):
+    (lines,) = blocks("sh", "semysync send --csv")
+    (tmp_path / "customers.csv").write_text("phone,text\n+79201234568,From a file\n")
+    lines = lines.replace("semysync send", f"{sys.executable} -m semysync send")
+    lines = lines.replace(MIRROR, str(mirror)).replace("--wait 60", "")
+
+    subprocess.run(
+        ["bash", "-euc", lines],
+        cwd=tmp_path,
+        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), "SEMYSYNC_DATABASE": str(mirror)},
+        check=True,
+        capture_output=True,
+    )
+
+    assert [text for _, text, *_ in drafts(mirror)] == [
+        *("Hello", "Your parcel is here", "Your order 17 is ready", "Good morning", "From a file"),
+    ]
+
+
+def called():
+    """Each call of the program in a block for the shell, split as the shell splits it."""
+    for text in blocks("sh"):
+        for line in text.splitlines():
+            for call in re.findall(r"(?:^|[ /;&|(])semysync ([^|;&)>]*)", line.partition(" #")[0]):
+                yield shlex.split(call.replace('"$', "").rstrip('"'))
+
+
+@pytest.mark.parametrize("words", list(called()), ids=" ".join)
+def test_each_command_in_a_block_exists_with_its_options(words):
+    command, rest = main, list(words)
+    while isinstance(command, click.Group) and rest and not rest[0].startswith("-"):
+        command = command.commands[rest.pop(0)]
+
+    options = {option for p in command.params for option in (*p.opts, *p.secondary_opts)}
+    assert {word.partition("=")[0] for word in rest if word.startswith("--")} <= options | {
+        "--help"
+    }
+
+
+def test_each_link_to_a_file_leads_somewhere():
+    for target in re.findall(r"\]\(([^)#:]+)\)", README):
+        assert (HOUSE / target).exists(), target
