@@ -9,6 +9,7 @@ from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from pictures import FLAGS, LOOKS, PAGES, fill, take
 from playwright.sync_api import expect, sync_playwright
 from processes import TOKEN, Program
 from webs import LONG, NASTY, START, device, mirror_at, received, sent
@@ -20,14 +21,6 @@ from semysync.segments import EXTENSION, GSM, segments
 ANNA = "+79201234567"
 TALK = "/semysync/-/conversations/~2B79201234567"
 SOON_MS = 15_000
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-dev-shm-usage",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--no-first-run",
-]
 
 
 @pytest.fixture(scope="module")
@@ -92,10 +85,13 @@ def shown(tmp_path, chromium):
     """Open a mirror of these messages, which nobody else writes."""
     stack = []
 
-    def open_(*messages, devices=(), **options):
+    def open_(*messages, devices=(), filled=None, **options):
         program = Program(tmp_path)
         program.mirror.parent.mkdir(parents=True)
-        mirror_at(program.mirror, *messages, devices=devices)
+        if filled:
+            filled(program.mirror)
+        else:
+            mirror_at(program.mirror, *messages, devices=devices)
         running = program.running("web", "--port", "0", PYTHONUNBUFFERED="1")
         stack.append(running)
         page = opened(running.__enter__(), chromium, **options)
@@ -296,6 +292,16 @@ def test_on_a_phone_nothing_is_wider_than_the_screen(shown):
     page.wait_for_function("scrollY + innerHeight > document.documentElement.scrollHeight - 2")
     right = page.locator("#in-2 .body").evaluate("e => getComputedStyle(e).direction")
     assert right == "rtl"
+
+
+def test_pictures_of_every_page_are_written_for_a_person_to_look_at(shown, chromium, tmp_path):
+    page, _ = shown(filled=fill)
+    look = {"phone-dark": LOOKS["phone-dark"]}
+
+    take(chromium, page.url.split("/semysync")[0], page.context.storage_state(), tmp_path, look)
+
+    names = {path.name.removesuffix("-phone-dark.png") for path in tmp_path.glob("*.png")}
+    assert names == {*PAGES, "refused"}
 
 
 def write(path, statement, *parameters):

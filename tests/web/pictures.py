@@ -1,0 +1,154 @@
+"""
+Pictures of every page, for a person to look at: light and dark, on a screen and on a phone.
+
+    .venv/bin/python tests/web/pictures.py FOLDER
+"""
+
+import contextlib
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from playwright.sync_api import sync_playwright
+from webs import ANNA, BEELINE, BORIS, LONG, NASTY, ask, device, mirror_at, received, sent
+
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--no-first-run",
+]
+TALK = "/semysync/-/conversations/~2B79201234567"
+PAGES = {
+    "conversations": "/semysync/-/conversations",
+    "search": "/semysync/-/conversations?q=order",
+    "conversation": f"{TALK}#end",
+    "found": f"{TALK}?q=4711",
+    "linked": f"{TALK}?message=out-503",
+    "compose": "/semysync/-/compose",
+    "outbox": "/semysync/-/drafts",
+    "draft": "/semysync/-/drafts/4",
+    "missing": "/semysync/-/drafts/99",
+    "charts": "/-/dashboards/semysync",
+    "tables": "/semysync",
+    "inbox": "/semysync/inbox",
+}
+LOOKS = {
+    "light": {"color_scheme": "light", "viewport": {"width": 1100, "height": 800}},
+    "dark": {"color_scheme": "dark", "viewport": {"width": 1100, "height": 800}},
+    "phone": {"color_scheme": "light", "viewport": {"width": 390, "height": 800}},
+    "phone-dark": {"color_scheme": "dark", "viewport": {"width": 390, "height": 800}},
+}
+NOW = "strftime('%Y-%m-%dT%H:%M:%f000Z', 'now')"
+
+
+def fill(path):
+    """Make a mirror that has something of everything."""
+    now = datetime.now(UTC).replace(tzinfo=None)
+
+    def ago(minutes):
+        return now - timedelta(minutes=minutes)
+
+    texts = [
+        "Is my order 17 ready?",
+        "Спасибо!",
+        "👋🏽 👨‍👩‍👧‍👦",
+        "Tomorrow, please",
+        "Vale, gracias",
+    ]
+    mirror_at(
+        path,
+        *(received(n, f"+7920{n % 23:07d}", texts[n % 5], ago(n * 97)) for n in range(1, 300)),
+        *(
+            sent(n, f"+7920{n % 19:07d}", "Your order is ready", ago(n * 61), is_delivered=n % 9 > 0,
+                 delivered_at=ago(n * 61 - n % 7), device_id=(351, 352)[n % 2])
+            for n in range(1, 400)
+        ),
+        received(501, ANNA, "Здравствуйте! Когда будет готов заказ №4711?", ago(1500)),
+        sent(501, ANNA, "Завтра после обеда.", ago(1490), is_delivered=1),
+        received(502, ANNA, NASTY, ago(300)),
+        sent(502, ANNA, "That did not go out", ago(290), is_send=0, is_error=1),
+        sent(503, ANNA, "Your order 4711 is on its way", ago(280), is_send=0, is_send_to_phone=1),
+        received(503, ANNA, "مرحبا، متى يكون طلبي جاهزا؟ رقم الطلب 4711", ago(200)),
+        received(504, ANNA, "שלום, האם ההזמנה מוכנה?", ago(190)),
+        received(505, ANNA, "Donaudampfschifffahrtsgesellschaftskapitän" * 8, ago(100)),
+        received(506, ANNA, LONG, ago(80)),
+        sent(504, ANNA, "Ready. Until 18:00.\n\nKind regards", ago(20)),
+        received(507, ANNA, "Thanks!", ago(5), device_id=353, channel="whatsapp"),
+        received(508, BEELINE, "Ваш баланс 100 руб.", ago(3)),
+        devices=[
+            device(351, label="Kitchen", battery=80),
+            device(352, label="Desk", battery=35),
+            device(353, name="Pixel 6a", channel="whatsapp", battery=60),
+        ],
+    )  # fmt: skip
+    ask(path, "update contacts set name = 'Анна Иванова' where contact = ?", ANNA)
+    drafts = (
+        (ANNA, "Does Thursday suit you?", "queued", None),
+        (ANNA, "Reminder: tomorrow at nine", "queued", "2100-01-01T09:00Z"),
+        (ANNA, "Held for review", "held", None),
+        (BORIS, "Your parcel is here", "queued", None),
+        (BORIS, "Too late", "queued", None),
+    )
+    for draft in drafts:
+        ask(path, "insert into outbox (phone, text, status, send_at) values (?, ?, ?, ?)", *draft)
+    for move in (
+        f"contact = phone, updated_at = {NOW} where id > 3",
+        f"status = 'sending', attempts = 1, updated_at = {NOW} where id > 3",
+        f"status = 'sent', sent_id = 504, updated_at = {NOW} where id = 4",
+        f"status = 'rejected', error = 'No such device', updated_at = {NOW} where id = 5",
+    ):
+        ask(path, f"update outbox set {move}")
+
+
+def take(browser, origin, state, folder, looks=LOOKS):
+    """Write a picture of each page in each look."""
+    for look, options in looks.items():
+        with contextlib.closing(
+            browser.new_context(base_url=origin, storage_state=state, locale="en-GB", **options)
+        ) as context:
+            page = context.new_page()
+            for name, address in PAGES.items():
+                page.goto(address, wait_until="networkidle" if name == "charts" else "load")
+                page.screenshot(path=folder / f"{name}-{look}.png", full_page=name == "charts")
+            page.goto(TALK)
+            page.get_by_label("Message", exact=True).fill("say [ussd] please 😂")
+            page.get_by_text("By which phone, and when").click()
+            page.get_by_role("button", name="Send").click()
+            page.get_by_role("alert").wait_for()
+            page.screenshot(path=folder / f"refused-{look}.png")
+
+
+def main() -> None:
+    folder = Path(sys.argv[1])
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as made, sync_playwright() as playwright:
+        path = Path(made, "semysync.db")
+        fill(path)
+        command = [sys.executable, "-m", "semysync", "web", "--port", "0", "--database", str(path)]
+        env = os.environ | {"PYTHONUNBUFFERED": "1"}
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, encoding="utf-8", env=env
+        ) as process:
+            try:
+                link = next(line for line in iter(process.stdout.readline, "") if "http" in line)
+                browser = playwright.chromium.launch(
+                    executable_path="/usr/bin/chromium", args=FLAGS
+                )
+                context = browser.new_context()
+                context.new_page().goto(link.strip())
+                origin = re.match(r"\s*(http://[^/]+)", link)[1]
+                take(browser, origin, context.storage_state(), folder)
+                browser.close()
+            finally:
+                process.terminate()
+
+
+if __name__ == "__main__":
+    main()
