@@ -3,14 +3,17 @@
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping
 from functools import wraps
+from sqlite3 import Row
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from datasette.utils import tilde_decode
 from datasette.utils.asgi import NotFound, Request, Response
 
 from semysync import __version__
+from semysync.contact import contact_of
 from semysync.errors import MirrorUnusable
 from semysync.mirror import drafts as outbox
+from semysync.mirror import settings
 from semysync.web import reading
 from semysync.web.forms import Answer
 from semysync.web.mirrors import Mirror, TooSlow, has_charts, mirror_of
@@ -292,10 +295,10 @@ async def drafts(visit: Visit) -> Response:
     def ask(conn: Any) -> dict[str, Any]:
         every = outbox.drafts(conn, [*outbox.WAITING, *outbox.ENDED], FINISHED)
         blocked = outbox.blocked(conn)
-        rows = [(row, why(row, blocked)) for row in every]
-        people = [row["contact"] for row, _ in rows if row["contact"]]
+        region = settings.find(conn, "region")
+        rows = [(row, why(row, blocked), _contact(row, region)) for row in every]
         return {
-            "names": reading.names_of(conn, people),
+            "names": reading.names_of(conn, [contact for _, _, contact in rows]),
             "waiting": [shown for shown in rows if shown[0]["status"] in outbox.WAITING],
             "ended": [shown for shown in rows if shown[0]["status"] in outbox.ENDED],
             "blocked": blocked,
@@ -324,15 +327,21 @@ async def draft_page(
         if row is None:
             return None
         sent = conn.execute("select * from sent where id = ?", (row["sent_id"],)).fetchone()
-        people = [row["contact"]] if row["contact"] else []
+        contact = _contact(row, settings.find(conn, "region"))
         return {
             "row": row,
             "way": way_of(row, sent),
             "why": why(row, outbox.blocked(conn)),
-            "called": reading.names_of(conn, people).get(row["contact"]),
+            "contact": contact,
+            "called": reading.names_of(conn, [contact]).get(contact),
         }
 
     found = await visit.mirror.ask(ask)
     if found is None:
         raise NotFound("There is no such draft")
     return await render(visit, "draft", found | {"refused": refused}, status=status)
+
+
+def _contact(row: Row, region: str | None) -> str:
+    """Return who a draft is for, also before the daemon has looked at it."""
+    return row["contact"] or contact_of(row["phone"], region) or row["phone"]

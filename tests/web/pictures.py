@@ -122,6 +122,7 @@ def take(browser, origin, state, folder, looks=LOOKS):
             page.get_by_text("By which phone, and when").click()
             page.get_by_role("button", name="Send").click()
             page.get_by_role("alert").wait_for()
+            page.wait_for_load_state()
             page.screenshot(path=folder / f"refused-{look}.png")
 
 

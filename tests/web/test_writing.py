@@ -159,6 +159,18 @@ def test_a_draft_is_held_released_and_cancelled_by_its_buttons(mirror, serve):
     assert "<button" not in served.get(f"{PAGES}/drafts/1").text
 
 
+def test_a_draft_is_for_somebody_with_a_name_before_the_daemon_has_seen_it(mirror, serve):
+    path = mirror(received(1))
+    ask(path, "update contacts set name = 'Anna'")
+    ask(path, "insert into outbox (phone, text) values ('+7 920 123-45-67', 'Hello')")
+    served = serve(path)
+
+    assert "<bdi>Anna</bdi>" in served.get(f"{PAGES}/drafts").text
+    page = served.get(f"{PAGES}/drafts/1").text
+    assert "To <bdi>Anna</bdi>" in page
+    assert f'href="{TALK}#end">The conversation' in page
+
+
 def test_a_wish_that_comes_too_late_is_told_and_so_is_one_about_nothing(mirror, serve):
     path = mirror(sent(7, is_delivered=1))
     ask(path, "insert into outbox (phone, text) values (?, 'Hello')", ANNA)

@@ -197,8 +197,10 @@ if (live) {
 localise(document);
 days();
 for (const form of document.querySelectorAll("form.writer")) begin(form);
-if (live && "ends" in live.dataset && (!location.hash || location.hash === "#end")) {
+const asked = document.querySelector(".asked");
+if (asked) {
+  asked.scrollIntoView({ block: "center" });
+} else if (live && "ends" in live.dataset && (!location.hash || location.hash === "#end")) {
   toEnd();
   window.addEventListener("load", toEnd);
 }
-document.querySelector(".asked")?.scrollIntoView({ block: "center" });
