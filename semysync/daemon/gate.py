@@ -44,7 +44,7 @@ class Gate:
     def broke(self, job: Job) -> None:
         """Note a pass that broke off, not for the service's sake."""
         with self._mutex:
-            self._circuit.broke(job.name, time.monotonic(), job.every_s)
+            self._circuit.broke(job.name, time.monotonic())
 
     def came(self, job: Job, failure: ServiceError | None) -> News:
         """Note what came of asking; return what is news of that."""

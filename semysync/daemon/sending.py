@@ -23,7 +23,7 @@ from semysync.service.pace import Stopped
 
 log = structlog.get_logger("semysync")
 
-AGAIN_S = 10  #: after something went wrong with the mirror
+FIRST_S, AGAIN_S = 0.5, 10  #: the first and the longest pause where the mirror fails
 HEAD_START_S = 2  #: for the first answer to a question: a refused token is not tried on a message
 
 
@@ -56,7 +56,8 @@ class Sending:
         self._stepping_s: float | None = None  # since when it is at a step
         self._sender: Sender | None = None
         self._watch: Watch | None = None
-        self._said = ""  # what went wrong, until it is over
+        self._said = ""  # what went wrong, until it is over,
+        self._failures = 0  # and how often it did
         self._may_begin = Event()
         self._stopping = Event()
         self._thread = Thread(target=self._until_stopped, name="sender", daemon=True)
@@ -120,7 +121,8 @@ class Sending:
                     self._said = str(exc)
                     known = isinstance(exc, SemysyncError)
                     log.error("sending.failed", error=str(exc), exc_info=not known)  # noqa: TRY400
-            self._stopping.wait(AGAIN_S)
+            self._failures += 1
+            self._stopping.wait(min(FIRST_S * 2 ** min(self._failures - 1, 10), AGAIN_S))
 
     def _send(self) -> None:
         with (
@@ -156,6 +158,7 @@ class Sending:
             self._stepping_s = None
         if sender.taken > before:
             self._taken()
+        self._failures = 0
         if self._said:
             self._said = ""
             log.info("sending.works_again")

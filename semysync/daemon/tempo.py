@@ -19,6 +19,7 @@ SHORTEST_S = 2.0  #: … but not sooner than that
 REST_S = 1.0  #: between two passes of a kind, whoever is in a hurry
 
 FIRST_S = 60  #: the longest first pause of a kind that fails
+FIRST_BROKEN_S = 0.5  #: … where it is the mirror that fails, perhaps for a moment only
 LONGEST_S = 600  #: the longest pause of all
 JITTER = 0.25  #: by what part a pause may be longer or shorter, so that not all ask at once
 
@@ -107,7 +108,7 @@ class Circuit:
 
     def failed(self, kind: str, failure: ServiceError, now_s: float, every_s: float) -> set[str]:
         """Note a pass that got nothing of what it asked for; return what is to be told."""
-        trouble = self._rest(self._failing, kind, now_s, every_s)
+        trouble = self._rest(self._failing, kind, now_s, min(every_s, FIRST_S))
         self.failures += 1
         is_no = isinstance(failure, Refused) and not isinstance(failure, Throttled)
         no_token = is_no and kind == "devices"
@@ -131,9 +132,9 @@ class Circuit:
         if self.is_open:
             self._until_s = min(self._until_s, now_s)
 
-    def broke(self, kind: str, now_s: float, every_s: float) -> None:
+    def broke(self, kind: str, now_s: float) -> None:
         """Note a pass that broke off, not for the service's sake: that kind rests, no other does."""
-        self._rest(self._broken, kind, now_s, every_s)
+        self._rest(self._broken, kind, now_s, FIRST_BROKEN_S)
 
     def answered(self, kind: str) -> set[str]:
         """Note a pass that got an answer; return what is over. Those that fail may try again."""
@@ -149,9 +150,8 @@ class Circuit:
             self._failing.clear()
         return over
 
-    def _rest(self, of: dict[str, Trouble], kind: str, now_s: float, every_s: float) -> Trouble:
+    def _rest(self, of: dict[str, Trouble], kind: str, now_s: float, first_s: float) -> Trouble:
         trouble = of.setdefault(kind, Trouble())
         trouble.failures += 1
-        first_s = min(every_s, FIRST_S)
         trouble.until_s = now_s + pause_s(first_s, trouble.failures, self.chance())
         return trouble
