@@ -257,11 +257,11 @@ class Loop:
         try:
             self._try(job)
         finally:
-            if job.name == "devices":
+            if job.name == "devices":  # which shows whether the token is taken
                 self._asked_for_devices.set()
+                self._sending.begin()
             if job.asks and (met := self._met):
                 self._met = None
-                self._sending.begin()
                 met()
             with self._idle:
                 del self._running[job.name]

@@ -67,7 +67,7 @@ class Sending:
             self._thread.start()
 
     def begin(self) -> None:
-        """Let it send: the service has answered, or has failed to."""
+        """Let it send: the devices were asked for, or the service has failed to answer."""
         self._may_begin.set()
 
     def stop(self) -> None:
