@@ -33,6 +33,7 @@ from semysync.errors import (
 )
 from semysync.model import Accepted, Account, Box, Device, Illegible, Outgoing, Received, Sent
 from semysync.service import reading
+from semysync.service.hiding import Hide, forms_of, hiding
 from semysync.service.line import Line
 from semysync.service.pace import Pace, Stopped
 from semysync.service.questions import Dates, Doomed, Ids, Range
@@ -81,6 +82,8 @@ class Client(AbstractContextManager["Client"]):
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         self._token = token
+        self._token_forms = [form.encode() for form in forms_of(token)]
+        self._hide = hiding([token])
         self._largest_answer = largest_answer
         self._timeout_s = timeout_s
         self._pace = pace or Pace()
@@ -201,7 +204,8 @@ class Client(AbstractContextManager["Client"]):
 
         Raises `Refused` or `Unreachable` where it surely was not taken, else `AnswerLost`.
         """
-        answer = self._told("sms", self._form(_named(message, reference=False)))
+        fields = _named(message, reference=False)
+        answer = self._told("sms", self._form(fields), texts=[message.text])
         return _accepted("sms", answer)
 
     def send_many(self, messages: Sequence[Outgoing]) -> dict[str, Accepted]:
@@ -220,7 +224,7 @@ class Client(AbstractContextManager["Client"]):
             "data": [_named(message, reference=True) for message in messages],
         }
         body = json.dumps(document, ensure_ascii=False).encode()
-        answer = self._told("sms_more", body, batch=True)
+        answer = self._told("sms_more", body, batch=True, texts=[m.text for m in messages])
         references = {m.reference for m in messages}
         taken = {}
         for row in _answered_rows(answer):
@@ -255,7 +259,7 @@ class Client(AbstractContextManager["Client"]):
 
     def _asked(self, method: str, fields: Mapping[str, str]) -> Row:
         try:
-            return reading.document(method, self._put(method, fields))
+            return reading.document(method, self._put(method, fields), self._hide)
         except (httpx.HTTPError, ServiceError) as exc:
             if self._line.is_hung_up:
                 raise Stopped from None
@@ -266,19 +270,23 @@ class Client(AbstractContextManager["Client"]):
         self, method: str, fields: Mapping[str, str], read: Callable[[Row], Legible]
     ) -> Answer[Legible]:
         try:
-            return Answer(reading.listed(method, self._put(method, fields)), read)
+            return Answer(reading.listed(method, self._put(method, fields), self._hide), read)
         except (httpx.HTTPError, ServiceError) as exc:
             if self._line.is_hung_up:
                 raise Stopped from None
             error = self._question_failed(method, exc)
         raise error
 
-    def _told(self, method: str, content: bytes, *, batch: bool = False) -> Row:
+    def _told(
+        self, method: str, content: bytes, *, batch: bool = False, texts: Sequence[str] = ()
+    ) -> Row:
+        """Make a request that changes something; `texts` are those of messages in it."""
+        hide = hiding([self._token, *texts])
         try:
             with self._line.request():
-                return reading.document(method, self._post(method, content, batch=batch))
+                return reading.document(method, self._post(method, content, batch=batch), hide)
         except (httpx.HTTPError, ServiceError) as exc:
-            error = self._request_failed(method, exc, batch=batch)
+            error = self._request_failed(method, exc, hide, batch=batch)
         raise error
 
     def _deleted(
@@ -292,9 +300,9 @@ class Client(AbstractContextManager["Client"]):
         try:
             with self._line.request():
                 body = self._post(method, self._form(doomed.fields()))
-            return Answer(reading.listed(method, body), read)
+            return Answer(reading.listed(method, body, self._hide), read)
         except (httpx.HTTPError, ServiceError) as exc:
-            error = self._request_failed(method, exc, batch=False)
+            error = self._request_failed(method, exc, self._hide, batch=False)
         raise error
 
     def _put(self, method: str, fields: Mapping[str, str]) -> bytearray:
@@ -344,9 +352,9 @@ class Client(AbstractContextManager["Client"]):
                     )
                 if time.monotonic() > deadline:
                     raise httpx.ReadTimeout("the answer drips in too slowly")
-        token = self._token.encode()
-        if token and token in body:  # a service in trouble may print what it was given
-            body = body.replace(token, b"***")
+        for token in self._token_forms:  # a service in trouble may print what it was given
+            if token in body:
+                body = body.replace(token, b"***")
         if response.status_code != httpx.codes.OK:
             failure = _BadStatus(response, bytes(body))
             self._pace.pause(failure.pause_s or 0)
@@ -364,7 +372,7 @@ class Client(AbstractContextManager["Client"]):
         """Turn a failure into ours where nothing can have changed at the service."""
         match exc:
             case _BadStatus():
-                error = exc.of_a_question(method)
+                error = exc.of_a_question(method, self._hide)
             case ServiceError():
                 error = exc
             case _ if _never_left(exc):
@@ -372,14 +380,16 @@ class Client(AbstractContextManager["Client"]):
             case httpx.TimeoutException():
                 error = Unreadable(f"{method}: no answer within {self._timeout_s:g} s")
             case _:
-                error = Unreadable(f"{method}: the connection broke: {_words(exc)}")
-        return self._masked(error)
+                error = Unreadable(f"{method}: the connection broke: {_words(exc, self._hide)}")
+        return error
 
-    def _request_failed(self, method: str, exc: Exception, *, batch: bool) -> ServiceError:
+    def _request_failed(
+        self, method: str, exc: Exception, hide: Hide, *, batch: bool
+    ) -> ServiceError:
         """Turn a failure into ours where the request may have been taken, unless surely not."""
         match exc:
             case _BadStatus() if exc.surely_refused(batch=batch):
-                error: ServiceError = exc.of_a_question(method)
+                error: ServiceError = exc.of_a_question(method, hide)
             case Refused() if exc.sure and not batch:
                 error = exc
             case _ if _never_left(exc):
@@ -387,24 +397,18 @@ class Client(AbstractContextManager["Client"]):
             case httpx.TimeoutException():
                 error = AnswerLost(f"{method}: no answer within {self._timeout_s:g} s")
             case _BadStatus():
-                error = AnswerLost(str(exc.of_a_question(method)))
+                error = AnswerLost(str(exc.of_a_question(method, hide)))
             case ServiceError():
                 error = AnswerLost(str(exc))
             case _:
-                error = AnswerLost(f"{method}: the connection broke: {_words(exc)}")
-        return self._masked(error)
+                error = AnswerLost(f"{method}: the connection broke: {_words(exc, hide)}")
+        return error
 
     def _why_unreachable(self, method: str, exc: Exception) -> str:
         return (
-            f"{method}: cannot connect to {self._host} ({_words(exc)}); "
+            f"{method}: cannot connect to {self._host} ({_words(exc, self._hide)}); "
             "check the network, and `base_url` in the configuration"
         )
-
-    def _masked(self, error: ServiceError) -> ServiceError:
-        """Take the token out of an error, should the service have printed it into its answer."""
-        if self._token and any(self._token in str(arg) for arg in error.args):
-            error.args = tuple(str(arg).replace(self._token, "***") for arg in error.args)
-        return error
 
 
 class _BadStatus(httpx.HTTPError):
@@ -420,19 +424,19 @@ class _BadStatus(httpx.HTTPError):
         if self.status == httpx.codes.TOO_MANY_REQUESTS and re.fullmatch("[0-9]{1,6}", after):
             self.pause_s = float(after)
 
-    def of_a_question(self, method: str) -> ServiceError:
+    def of_a_question(self, method: str, hide: Hide) -> ServiceError:
         if self.status == httpx.codes.TOO_MANY_REQUESTS:
             return Throttled(
                 f"{method}: the service asks for a pause (HTTP 429)", retry_after_s=self.pause_s
             )
         if 300 <= self.status < 400:
-            where = self.location.partition("?")[0][:200]
+            where = hide(self.location.partition("?")[0])[:200]
             return Unreadable(
                 f"{method}: the service points elsewhere, to {where}; "
                 "the token is not sent after it: check `base_url` in the configuration"
             )
         if 400 <= self.status < 500:
-            said = self._said(method) or f"{method}: the service refuses (HTTP {self.status})"
+            said = self._said(method, hide) or f"{method}: the service refuses (HTTP {self.status})"
             if self.status == httpx.codes.NOT_FOUND:
                 said += "; check `base_url` in the configuration"
             return Refused(said, code=str(self.status))
@@ -448,12 +452,12 @@ class _BadStatus(httpx.HTTPError):
         """
         if self.status == httpx.codes.TOO_MANY_REQUESTS:
             return True
-        return 400 <= self.status < 500 and not (batch and self._said("sms_more"))
+        return 400 <= self.status < 500 and not (batch and self._said("sms_more", reading.AS_SAID))
 
-    def _said(self, method: str) -> str | None:
+    def _said(self, method: str, hide: Hide) -> str | None:
         """Return the refusal in the service's own words, if the body holds one."""
         try:
-            reading.document(method, self.body)
+            reading.document(method, self.body, hide)
         except Refused as refused:
             return str(refused)
         except Unreadable:
@@ -475,8 +479,8 @@ def _never_left(exc: Exception) -> bool:
     )
 
 
-def _words(exc: Exception) -> str:
-    return " ".join(str(exc).split()) or type(exc).__name__
+def _words(exc: Exception, hide: Hide) -> str:
+    return hide(" ".join(str(exc).split())) or type(exc).__name__
 
 
 def _narrowed(which: Range | Dates | Ids, device_id: int | None) -> dict[str, str]:

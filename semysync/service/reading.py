@@ -17,6 +17,7 @@ import msgspec
 
 from semysync.errors import Refused, Unreadable
 from semysync.model import Account, Device, Illegible, Received, Sent
+from semysync.service.hiding import Hide, hiding
 
 Row = dict[str, Any]  #: a row as the service prints it; the readers below empty it
 
@@ -24,6 +25,8 @@ Legible = TypeVar("Legible", Received, Sent, Device)
 
 CHANNELS = {0: "sms", 1: "whatsapp", 2: "whatsapp_business"}  # documented
 HIGHEST_ID = 2**63 - 1  # what SQLite can hold
+
+AS_SAID = hiding([])  #: hides nothing; what is too long is cut
 
 _as_row = msgspec.json.Decoder(dict[str, Any]).decode
 
@@ -48,21 +51,22 @@ class Listed(NamedTuple):
     more: bool
 
 
-def document(method: str, body: bytes | bytearray) -> dict[str, Any]:
+def document(method: str, body: bytes | bytearray, hide: Hide = AS_SAID) -> dict[str, Any]:
     """
     Read the body of an answer that holds no list.
 
-    Raises `Unreadable` where it is no JSON object, `Refused` where it is an error of the service.
+    Raises `Unreadable` where it is no JSON object, `Refused` where it is an error of the service;
+    the words of the service in them pass through `hide`.
     """
-    answer = _object(method, body)
+    answer = _object(method, body, hide)
     if not answer:
         raise Unreadable(f"{method}: the answer says nothing")
     names_message = bool(integer(answer.get("id")))
-    check(method, answer.get("code"), answer.get("error"), names_message=names_message)
+    check(method, answer.get("code"), answer.get("error"), hide, names_message=names_message)
     return answer
 
 
-def listed(method: str, body: bytes | bytearray) -> Listed:
+def listed(method: str, body: bytes | bytearray, hide: Hide = AS_SAID) -> Listed:
     """
     Read the body of a list answer, without reading its rows.
 
@@ -73,11 +77,11 @@ def listed(method: str, body: bytes | bytearray) -> Listed:
         envelope = msgspec.json.decode(_trimmed(body), type=_Envelope)
         data = envelope.data
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        plain = _object(method, body)
+        plain = _object(method, body, hide)
         envelope = _Envelope(plain.get("code"), plain.get("error"), plain.get("count"))
         data = plain.get("data")
     data = list(data.values()) if isinstance(data, dict) else data
-    check(method, envelope.code, envelope.error)
+    check(method, envelope.code, envelope.error, hide)
     count = integer(envelope.count)
     if data is not None and not isinstance(data, list):
         raise Unreadable(f"{method}: `data` is no list of rows")
@@ -88,15 +92,17 @@ def listed(method: str, body: bytes | bytearray) -> Listed:
     return Listed(data or [], more=(count or 0) > len(data or []))
 
 
-def check(method: str, code: Any, error: Any, *, names_message: bool = False) -> None:
+def check(
+    method: str, code: Any, error: Any, hide: Hide = AS_SAID, *, names_message: bool = False
+) -> None:
     """Raise `Refused` where an answer is an error: a code that is not zero, or an error text."""
     said = "" if code is None else str(code).strip()
     reason = "" if error is None else str(error).strip()
     if not _is_zero(code) or reason:
-        because = f": {reason}" if reason else ""
+        because = f": {hide(reason)}" if reason else ""
         raise Refused(
-            f"{method}: the service refuses (code {said or 'none'}){because}",
-            code=said,
+            f"{method}: the service refuses (code {hide(said) or 'none'}){because}",
+            code=hide(said)[:40],
             sure=not _is_zero(code) and not names_message,
         )
 
@@ -398,20 +404,20 @@ def _trimmed(body: bytes | bytearray) -> bytes | bytearray:
     return body.removeprefix(b"\xef\xbb\xbf").strip() if body[:1] != b"{" else body
 
 
-def _object(method: str, body: bytes | bytearray) -> dict[str, Any]:
+def _object(method: str, body: bytes | bytearray, hide: Hide) -> dict[str, Any]:
     """Read an object as leniently as can be: from the first brace on, after whatever stands there."""
     text = body.decode("utf-8", "replace")
     try:
         begin = text.index("{") if text.strip()[:1] != "[" else len(text)
         answer = json.loads(text[begin:], parse_constant=str) if begin < len(text) else []
     except (ValueError, RecursionError):
-        raise Unreadable(f"{method}: the answer is no JSON: {_glimpse(text)}") from None
+        raise Unreadable(f"{method}: the answer is no JSON: {_glimpse(text, hide)}") from None
     if not isinstance(answer, dict):
         raise Unreadable(f"{method}: the answer is a list where an object belongs")
     return answer
 
 
-def _glimpse(text: str) -> str:
+def _glimpse(text: str, hide: Hide) -> str:
     """
     Show the beginning of a body in one line, so that a person sees what kind of thing it is.
 
@@ -422,7 +428,7 @@ def _glimpse(text: str) -> str:
         return "the body is empty"
     if "{" in shown or "[" in shown:
         return f"{len(text):,} characters that are cut off or spoilt"
-    return repr(shown[:200])
+    return repr(hide(shown)[:200])
 
 
 def _fields(raw: msgspec.Raw | Row) -> Row:
