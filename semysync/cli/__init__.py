@@ -1,47 +1,53 @@
 """
 The commands: read the configuration, put the parts together, print what came of it.
 
-Each file holds a family of them. What is slow to import is imported where it is used, so that
-`--help` and the commands that only read are quick.
+Each file holds a family of them, and is imported when one of them is asked for; what is slow to
+import is imported where it is used. So a command waits for nothing that it does not need.
 """
 
 import sys
+from collections import UserDict
+from importlib import import_module
 from typing import Any
 
 import click
 
 from semysync import __version__
-from semysync.cli.backup import backup
 from semysync.cli.common import complain, examples
-from semysync.cli.demo import demo
-from semysync.cli.doctor import doctor
-from semysync.cli.drafts import cancel, hold, outbox, release, retry
-from semysync.cli.exporting import export
-from semysync.cli.forgetting import forget
-from semysync.cli.helping import help_
-from semysync.cli.hooks import hooks
-from semysync.cli.init import init
-from semysync.cli.messages import conversations, messages, search
-from semysync.cli.pulling import run, sync
-from semysync.cli.purging import purge
-from semysync.cli.reading import devices
-from semysync.cli.sandbox import sandbox
-from semysync.cli.sending import send
-from semysync.cli.stats import stats
-from semysync.cli.status import status
-from semysync.cli.verifying import verify
-from semysync.cli.web import web
 from semysync.errors import SemysyncError
 
 #: the commands in the order in which the help shows them
-FAMILIES: dict[str, tuple[click.Command, ...]] = {
-    "Begin": (demo, init, sync, run),
-    "Send": (send, outbox, cancel, hold, release, retry),
-    "Read": (messages, conversations, search, web, stats, export),
-    "See how it is": (status, doctor, devices, verify),
-    "Look after it": (backup, purge, forget, hooks),
-    "Learn and try": (help_, sandbox),
+FAMILIES = {
+    "Begin": ("demo", "init", "sync", "run"),
+    "Send": ("send", "outbox", "cancel", "hold", "release", "retry"),
+    "Read": ("messages", "conversations", "search", "web", "stats", "export"),
+    "See how it is": ("status", "doctor", "devices", "verify"),
+    "Look after it": ("backup", "purge", "forget", "hooks"),
+    "Learn and try": ("help", "sandbox"),
 }
+
+#: where a command is, if not in a file of its name
+FILES = {
+    **dict.fromkeys(("sync", "run"), "pulling"),
+    **dict.fromkeys(("outbox", "cancel", "hold", "release", "retry"), "drafts"),
+    **dict.fromkeys(("conversations", "search"), "messages"),
+    "send": "sending",
+    "export": "exporting",
+    "devices": "reading",
+    "verify": "verifying",
+    "purge": "purging",
+    "forget": "forgetting",
+    "help": "helping",
+}
+
+
+class Commands(UserDict[str, Any]):
+    """The commands by their names, each imported when it is looked up."""
+
+    def __getitem__(self, name: str) -> click.Command:
+        module = import_module(f"semysync.cli.{self.data[name]}")
+        command: click.Command = getattr(module, "help_" if name == "help" else name)
+        return command
 
 
 class Program(click.Group):
@@ -51,10 +57,10 @@ class Program(click.Group):
         return list(self.commands)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
-        for family, members in FAMILIES.items():
+        for family, names in FAMILIES.items():
             with formatter.section(family):
                 formatter.write_dl(
-                    [(f"{command.name:<13}", summary(command)) for command in members]
+                    [(f"{name:<13}", summary(self.commands[name])) for name in names]
                 )
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -76,6 +82,9 @@ def summary(command: click.Command) -> str:
 
 @click.group(
     cls=Program,
+    commands=Commands(
+        {name: FILES.get(name, name) for names in FAMILIES.values() for name in names}
+    ),
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog=examples(
         "semysync demo                         # try it without an account",
@@ -88,7 +97,3 @@ def summary(command: click.Command) -> str:
 @click.version_option(__version__, message="%(prog)s %(version)s", prog_name="semysync")
 def main() -> None:
     """Keep a SQLite mirror of a SemySMS account."""
-
-
-for command in (command for members in FAMILIES.values() for command in members):
-    main.add_command(command)
