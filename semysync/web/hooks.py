@@ -73,11 +73,14 @@ def permission_allowed(
 
 @hookimpl
 def forbidden(datasette: "Datasette", request: Request) -> Response | None:
-    """Say how to come in, where `semysync web` serves."""
+    """Say how to come in, where `semysync web` serves; who is in already needs no second link."""
     settings = datasette.plugin_config("semysync") or {}
-    if request.actor or not settings.get("login_link"):
+    if not settings.get("login_link"):
         return None
-    return pages.closed()
+    if not request.actor:
+        return pages.closed()
+    is_link = request.path == datasette.urls.path("/-/auth-token")
+    return Response.redirect(str(datasette.urls.instance())) if is_link else None
 
 
 @hookimpl

@@ -12,6 +12,8 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
+# The app comes first: where one of its parts is asked for before it, that part is not registered.
+import datasette.app
 import datasette.handle_exception
 import uvicorn
 from datasette.app import Datasette
@@ -23,6 +25,7 @@ from semysync.web.mirrors import Links, known
 
 HOST = "127.0.0.1"
 OWNER = {"id": "root"}  #: Datasette's name for who comes by the login link
+LOGIN = "/-/auth-token"
 STOPS_WITHIN_S = 2  #: open connections do not hold up the end
 
 # Datasette's own pages and the charts need scripts in the page; nothing comes from elsewhere.
@@ -72,7 +75,7 @@ def serve(path: Path, port: int, say: Callable[[str], None]) -> None:
                 timeout_graceful_shutdown=STOPS_WITHIN_S,
             )
         )
-        say(f"{address}/-/auth-token?token={served._root_token}")  # noqa: SLF001  as its own command does
+        say(f"{address}{LOGIN}?token={served._root_token}")  # noqa: SLF001  as its own command does
         with suppress(KeyboardInterrupt):
             server.run(sockets=[listener])
     for database in served.databases.values():
@@ -100,14 +103,19 @@ def home_of(served: Datasette) -> str:
 
 
 def only_from_here(app: App, home: str) -> App:
-    """Begin at `home`, and let pages without a policy of their own load nothing from elsewhere."""
+    """
+    Begin at `home`, and let pages without a policy of their own load nothing from elsewhere.
+
+    Scripts do not get to see the cookie that the link brings, and only who opens the link uses it
+    up: not a program that looks ahead at where it leads.
+    """
 
     async def wrapped(
         scope: Message, receive: Callable[[], Awaitable[Message]], send: Send
     ) -> None:
         async def sent(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = list(message.get("headers", []))
+                headers = [_unseen_by_scripts(*header) for header in message.get("headers", [])]
                 if not any(name.lower() == b"content-security-policy" for name, _ in headers):
                     headers.append((b"content-security-policy", POLICY))
                 message = {**message, "headers": headers}
@@ -115,7 +123,14 @@ def only_from_here(app: App, home: str) -> App:
 
         if scope["type"] == "http" and scope["path"] == "/" and scope["method"] == "GET":
             await Response.redirect(home).asgi_send(sent)
-            return
-        await app(scope, receive, sent)
+        elif scope["type"] == "http" and scope["path"] == LOGIN and scope["method"] != "GET":
+            await Response.text("open this link in a browser\n", status=405).asgi_send(sent)
+        else:
+            await app(scope, receive, sent)
 
     return wrapped
+
+
+def _unseen_by_scripts(name: bytes, value: bytes) -> tuple[bytes, bytes]:
+    is_login = name.lower() == b"set-cookie" and value.startswith(b"ds_actor=")
+    return name, value + b"; HttpOnly" if is_login else value

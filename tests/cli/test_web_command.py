@@ -41,6 +41,39 @@ def test_pages_say_that_they_load_nothing_from_elsewhere(synced):
     assert ours.headers["cache-control"] == "private, no-store"
 
 
+def test_only_who_opens_the_link_uses_it_up_and_no_script_sees_what_it_brings(synced):
+    with (
+        synced.running("web", "--port", "0", PYTHONUNBUFFERED="1") as process,
+        httpx.Client(follow_redirects=True) as owner,
+    ):
+        link = link_of(process)
+        ahead = httpx.head(link)
+        first = owner.get(link)
+        twice = owner.get(link)
+
+    assert (ahead.status_code, ahead.headers.get("set-cookie")) == (405, None)
+    assert "HttpOnly" in first.history[0].headers["set-cookie"]
+    assert twice.url.path == first.url.path == "/semysync/-/conversations"
+
+
+def test_what_is_wrong_is_told_by_its_own_page_and_not_as_a_fault_of_the_server(synced):
+    with (
+        synced.running("web", "--port", "0", PYTHONUNBUFFERED="1") as process,
+        httpx.Client(follow_redirects=True) as owner,
+    ):
+        origin = owner.get(link_of(process)).url
+        absent = owner.get(origin.join("/nothing"))
+        writing = owner.get(origin.join("/semysync.json?sql=delete+from+inbox"))
+        endless = "with recursive t(n) as (select 1 union all select n + 1 from t) select max(n) from t"
+        slow = owner.get(origin.join("/semysync.json"), params={"sql": endless})
+        _, said = end(process, signal.SIGINT)
+
+    assert absent.status_code == 404
+    assert (writing.status_code, writing.json()["error"]) == (400, "Statement must be a SELECT")
+    assert "took too long" in slow.json()["error"]
+    assert "Traceback" not in said
+
+
 def test_a_port_that_is_taken_is_told(synced):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
