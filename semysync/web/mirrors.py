@@ -16,9 +16,9 @@ from weakref import WeakKeyDictionary
 from datasette.utils import StartupError, sqlite_timelimit, tilde_decode, tilde_encode
 from datasette.utils.asgi import NotFound, Request
 
-from semysync.errors import SemysyncError
+from semysync.errors import MirrorUnusable, SemysyncError
 from semysync.mirror.access import harm
-from semysync.mirror.file import APPLICATION_ID, check_version
+from semysync.mirror.file import APPLICATION_ID, check_version, explained, must_exist
 
 if TYPE_CHECKING:
     from datasette.app import Datasette
@@ -38,6 +38,9 @@ select id, coalesce(nullif(label, ''), nullif(name, '')) from devices
 
 T = TypeVar("T")
 
+File = tuple[int, int]  #: a device and a number on it
+
+_opened: WeakKeyDictionary["Database", File] = WeakKeyDictionary()
 _known: WeakKeyDictionary["Datasette", set[str]] = WeakKeyDictionary()
 _device_names: WeakKeyDictionary["Datasette", dict[str, tuple[float, dict[int, str]]]] = (
     WeakKeyDictionary()
@@ -108,24 +111,45 @@ class Mirror(NamedTuple):
         """
         Put a question to the mirror on one of Datasette's connections; it sees one moment.
 
-        Raises `MirrorUnusable` where the file is of another version, `TooSlow` after two seconds.
+        Raises `MirrorUnusable` where the file is of another version, or was moved or replaced since it
+        was opened; `TooSlow` after two seconds.
         """
 
         def asked(conn: sqlite3.Connection) -> T:
-            check_version(conn, self.path)
-            conn.execute("begin")
-            try:
-                with sqlite_timelimit(conn, PATIENCE_MS):
-                    return question(conn)
-            except sqlite3.OperationalError as exc:
-                if exc.args == ("interrupted",):
-                    raise TooSlow("that took too long: ask for less") from None
-                raise
-            finally:
-                conn.execute("commit")
+            self.must_be_there()
+            with explained(self.path, reading=True):
+                check_version(conn, self.path)
+                conn.execute("begin")
+                try:
+                    with sqlite_timelimit(conn, PATIENCE_MS):
+                        return question(conn)
+                except sqlite3.OperationalError as exc:
+                    if exc.args == ("interrupted",):
+                        raise TooSlow("that took too long: ask for less") from None
+                    raise
+                finally:
+                    conn.execute("commit")
 
         answer: T = await self.database.execute_fn(asked)
         return answer
+
+    def must_be_there(self) -> None:
+        """
+        Raise `MirrorUnusable` where another file has taken the mirror's place, or none.
+
+        Datasette would go on showing the old one, while drafts went into the new one.
+        """
+        must_exist(self.path)
+        if _opened[self.database] != file_at(self.path):
+            raise MirrorUnusable(
+                f"{self.path} was replaced since this server was started: start it again"
+            )
+
+
+def file_at(path: Path) -> File:
+    """Return which file a path leads to."""
+    status = path.stat()
+    return status.st_dev, status.st_ino
 
 
 def static(datasette: "Datasette", name: str) -> str:
@@ -151,8 +175,9 @@ async def _is_mirror(database: "Database") -> bool:
     if database.is_memory or database.path is None:
         return False
     try:
+        _opened[database] = file_at(Path(database.path))
         found = await database.execute("pragma application_id", log_sql_errors=False)
-    except sqlite3.Error:  # no database at all, or one that cannot be read now
+    except (OSError, sqlite3.Error):  # no database at all, or one that cannot be read now
         return False
     return bool(found.rows[0][0] == APPLICATION_ID)
 

@@ -11,12 +11,12 @@ from datasette.utils.asgi import NotFound, Request, Response
 
 from semysync import __version__
 from semysync.contact import contact_of
-from semysync.errors import MirrorUnusable
+from semysync.errors import SemysyncError
 from semysync.mirror import drafts as outbox
 from semysync.mirror import settings
 from semysync.web import reading
 from semysync.web.forms import Answer
-from semysync.web.mirrors import Mirror, TooSlow, has_charts, mirror_of
+from semysync.web.mirrors import Mirror, has_charts, mirror_of
 from semysync.web.way import way_of, why
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def page(view: Callable[[Visit], Awaitable[Response]]) -> View:
             return await view(visit)
         except NotFound as exc:
             status, said = 404, exc.args[0]
-        except (MirrorUnusable, TooSlow) as exc:
+        except SemysyncError as exc:
             status, said = 503, sentence(exc)
         return await render(visit, "sorry", {"sentence": said, "status": status}, status=status)
 
@@ -235,8 +235,10 @@ def _shown(conn: Any, contact: str, args: Any) -> reading.Page:
         entry = reading.one(conn, key) if key else None
         if key and entry is None:
             raise NotFound("There is no such message")
-        if entry and around:
+        if entry and around and entry.contact == contact:
             return around(conn, contact, entry)
+        if entry and around:
+            raise NotFound("This message is of another conversation")
         if entry and name == "before":
             return reading.before(conn, contact, entry.place)
         if entry:
@@ -257,7 +259,7 @@ async def message(visit: Visit) -> Response:
 
     def ask(conn: Any) -> reading.Entry | None:
         if visit.request.url_vars["box"] == "draft":
-            row = outbox.one(conn, min(int(visit.request.url_vars["id"]), reading.LAST))
+            row = outbox.one(conn, draft_number(visit))
             if row and row["is_seen"]:
                 return reading.one(conn, f"out-{row['sent_id']}")
         return reading.one(conn, key)
@@ -265,8 +267,10 @@ async def message(visit: Visit) -> Response:
     entry = await visit.mirror.ask(ask)
     if entry is None:
         raise NotFound("There is no such message")
+    if not entry.contact and entry.rank == reading.DRAFT:
+        return Response.redirect(visit.mirror.links.draft(entry.id))
     if not entry.contact:
-        table = ("inbox", "sent", "outbox")[entry.rank]
+        table = ("inbox", "sent")[entry.rank]
         return Response.redirect(f"{visit.mirror.links.table(table)}/{entry.id}")
     address = visit.mirror.links.conversation(entry.contact, message=entry.key)
     return Response.redirect(f"{address}#{entry.key}")
@@ -310,7 +314,12 @@ async def drafts(visit: Visit) -> Response:
 @reads
 async def draft(visit: Visit) -> Response:
     """One draft, and how far it has come."""
-    return await draft_page(visit, int(visit.request.url_vars["id"]))
+    return await draft_page(visit, draft_number(visit))
+
+
+def draft_number(visit: Visit) -> int:
+    """Return which draft an address is about: the largest number there may be for all beyond it."""
+    return min(int(visit.request.url_vars["id"][:20]), reading.LAST)
 
 
 async def draft_page(
@@ -323,7 +332,7 @@ async def draft_page(
     """Show a draft, also with why a wish about it was refused."""
 
     def ask(conn: Any) -> dict[str, Any] | None:
-        row = outbox.one(conn, min(draft_id, reading.LAST))
+        row = outbox.one(conn, draft_id)
         if row is None:
             return None
         sent = conn.execute("select * from sent where id = ?", (row["sent_id"],)).fetchone()

@@ -20,6 +20,7 @@ HITS = 100  #: of a search
 UNSEEN = 1_000  #: drafts that the daemon has not looked at yet
 SHORT = 2_000  #: up to so many messages a conversation is searched message by message
 NAMES = ("in", "out", "draft")  #: by rank
+DRAFT = NAMES.index("draft")
 LAST = 2**63 - 1
 
 _RECEIVED = """
@@ -199,7 +200,7 @@ def around(conn: sqlite3.Connection, contact: str, entry: Entry, most: int = PAG
 def one(conn: sqlite3.Connection, key: str) -> Entry | None:
     """Return the message of a key; None where there is none, or it is no key."""
     name, _, number = key.partition("-")
-    if name not in NAMES or not number.isascii() or not number.isdigit() or int(number) > LAST:
+    if name not in NAMES or not number.isascii() or not number.isdigit() or len(number) > 18:
         return None
     for entry in _entries(conn.execute(ONE[NAMES.index(name)], (int(number),))):
         return entry

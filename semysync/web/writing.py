@@ -29,6 +29,8 @@ from semysync.web.pages import Visit
 T = TypeVar("T")
 Form = Mapping[str, str]
 
+OURS = {"same-origin", "none"}  #: what a browser says of a form that comes from one of our pages
+
 WISHES = {"cancel": drafts.cancel, "hold": drafts.hold, "release": drafts.release}
 
 
@@ -43,6 +45,9 @@ def writes(
             return Response.text("this is sent by a form\n", status=405)
         if not visit.mirror.may_send:
             raise Forbidden("You may read this mirror, but not write to it")
+        # A neighbour of ours under one domain can make a browser send our cookies, and set some.
+        if visit.request.headers.get("sec-fetch-site", "same-origin") not in OURS:
+            raise Forbidden("This form is not of this page")
         form = await visit.request.post_vars()
         # Datasette lets a form without any cookie pass; who is known by an address, or by what a
         # proxy adds, has none.
@@ -59,6 +64,7 @@ async def in_mirror(mirror: Mirror, work: Callable[[sqlite3.Connection], T]) -> 
     """Do something in one transaction on a connection that is opened for it, in a thread."""
 
     def done() -> T:
+        mirror.must_be_there()
         with (
             explained(mirror.path),
             closing(drafts.open_outbox(mirror.path)) as conn,
@@ -114,9 +120,9 @@ async def _again(
 @writes
 async def act(visit: Visit, form: Form) -> Response:
     """Cancel, hold or release a draft."""
-    draft_id, wish = int(visit.request.url_vars["id"]), WISHES[visit.request.url_vars["wish"]]
+    draft_id, wish = pages.draft_number(visit), WISHES[visit.request.url_vars["wish"]]
     try:
-        outcome = await in_mirror(visit.mirror, lambda conn: wish(conn, min(draft_id, 2**63 - 1)))
+        outcome = await in_mirror(visit.mirror, lambda conn: wish(conn, draft_id))
     except SemysyncError as exc:
         refused, status = str(exc), 503
     else:

@@ -64,7 +64,9 @@ def test_what_is_wrong_is_told_by_its_own_page_and_not_as_a_fault_of_the_server(
         origin = owner.get(link_of(process)).url
         absent = owner.get(origin.join("/nothing"))
         writing = owner.get(origin.join("/semysync.json?sql=delete+from+inbox"))
-        endless = "with recursive t(n) as (select 1 union all select n + 1 from t) select max(n) from t"
+        endless = (
+            "with recursive t(n) as (select 1 union all select n + 1 from t) select max(n) from t"
+        )
         slow = owner.get(origin.join("/semysync.json"), params={"sql": endless})
         _, said = end(process, signal.SIGINT)
 

@@ -238,6 +238,10 @@ def test_what_is_new_is_told_by_a_part_of_the_page_and_nothing_by_a_304(mirror, 
         f"{TALK}?message=in-99",
         f"{TALK}?before=nothing",
         f"{TALK}?after=in-99999999999999999999999",
+        f"{TALK}?after=in-{'9' * 5000}",
+        f"{PAGES}/drafts/{'9' * 5000}",
+        f"{PAGES}/message/in/{'9' * 5000}",
+        f"{TALK}?message=in-2",
         f"{PAGES}/message/out/99999999999999999999999",
         f"{PAGES}/drafts/99999999999999999999999",
         "/nothing/-/conversations",
@@ -249,7 +253,7 @@ def test_what_is_not_there_is_not_found(mirror, serve, tmp_path, address):
         conn.execute("create table messages (contact text, received_at text)")
     conn.close()
 
-    answer = serve(mirror(received(1)), tmp_path / "other.db").get(address)
+    answer = serve(mirror(received(1), received(2, BORIS)), tmp_path / "other.db").get(address)
 
     assert answer.status_code == 404
 
@@ -336,6 +340,39 @@ def test_who_may_not_see_a_table_sees_no_conversations(mirror, serve):
 
     assert served.get(TALK).status_code == 403
     assert served.get(TALK, "root").status_code == 200
+
+
+def test_a_file_that_takes_the_mirrors_place_is_told_and_so_is_none(mirror, serve, tmp_path):
+    path, other = mirror(received(1)), mirror(received(1, text="Of the other"), name="other.db")
+    served = serve(path)
+    assert served.get(TALK).status_code == 200
+
+    other.replace(path)
+    replaced = served.get(TALK, "root")
+    wrote = served.post(f"{PAGES}/send", {"phone": ANNA, "text": "Kept"}, "root")
+    path.unlink()
+    gone = served.get(TALK)
+
+    assert (replaced.status_code, wrote.status_code, gone.status_code) == (503, 503, 503)
+    assert "was replaced since this server was started: start it again" in replaced.text
+    assert "was replaced" in wrote.text
+    assert "there is no mirror at" in gone.text.lower()
+
+
+def test_a_file_that_is_damaged_is_a_sentence(mirror, serve):
+    path = mirror(received(1))
+    [(root,)] = ask(path, "select rootpage from sqlite_master where name = 'inbox'")
+    [(size,)] = ask(path, "pragma page_size")
+    ask(path, "pragma wal_checkpoint(truncate)")
+    served = serve(path)
+    with path.open("r+b") as file:
+        file.seek((root - 1) * size)
+        file.write(b"\xff" * size)
+
+    answer = served.get(TALK)
+
+    assert answer.status_code == 503
+    assert "is damaged: restore a copy of it" in answer.text
 
 
 def test_a_reader_who_would_lock_the_owner_out_is_refused_at_the_start(mirror, serve, monkeypatch):

@@ -130,6 +130,18 @@ def test_a_form_without_the_token_of_the_page_is_refused_also_without_any_cookie
     assert served.post(f"{PAGES}/send", form(), None).status_code == 302
 
 
+@pytest.mark.parametrize(
+    ("site", "status"), [("same-origin", 302), ("same-site", 403), ("cross-site", 403)]
+)
+def test_a_form_of_another_site_is_refused_though_it_has_our_token(mirror, serve, site, status):
+    path = mirror(received(1))
+
+    answer = serve(path).post(f"{PAGES}/send", form(), "root", headers={"Sec-Fetch-Site": site})
+
+    assert answer.status_code == status
+    assert len(drafts(path)) == (status == 302)
+
+
 @pytest.mark.parametrize("address", ["send", "drafts/1/cancel"])
 def test_writing_is_no_get_and_reading_no_post(mirror, serve, address):
     served = serve(mirror(received(1)))
@@ -245,6 +257,18 @@ def test_a_mirror_that_is_locked_for_long_is_told_and_nothing_typed_is_lost(
     assert answer.status_code == 503
     assert "another program has been writing" in answer.text.lower()
     assert ">Kept</textarea>" in answer.text
+
+
+@pytest.mark.parametrize("what", ["read", "name"])
+def test_what_a_locked_mirror_does_not_take_is_told(mirror, serve, monkeypatch, what):
+    path = mirror(received(1))
+    monkeypatch.setattr("semysync.mirror.file.BUSY_S", 0.05)
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("begin immediate")
+        answer = serve(path).post(f"{TALK}/{what}", form(name="Anna", until="9"), "root")
+
+    assert answer.status_code == 503
+    assert "another program has been writing" in answer.text.lower()
 
 
 def test_pages_are_read_and_drafts_written_while_another_program_writes(mirror, serve):

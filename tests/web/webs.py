@@ -71,14 +71,15 @@ class Served:
     def get(self, path, actor=None, **kwargs):
         return asyncio.run(self.datasette.client.get(path, cookies=self.cookies(actor), **kwargs))
 
-    def post(self, path, form, actor=None, *, token=True):
+    def post(self, path, form, actor=None, *, token=True, headers=None):
         """Send a form of ours, with the token that the page has."""
         cookies = self.cookies(actor)
         if token:
             signer = URLSafeSerializer(self.datasette._secret)
             cookies["ds_csrftoken"] = signer.dumps("any", "csrftoken")
             form = form | {"csrftoken": cookies["ds_csrftoken"]}
-        return asyncio.run(self.datasette.client.post(path, data=form, cookies=cookies))
+        asked = self.datasette.client.post(path, data=form, cookies=cookies, headers=headers)
+        return asyncio.run(asked)
 
     def cookies(self, actor):
         return {"ds_actor": self.datasette.sign({"a": {"id": actor}}, "actor")} if actor else {}
