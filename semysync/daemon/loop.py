@@ -342,7 +342,7 @@ class Loop:
         for what in news.fails:
             log.error("pull.failing", of=what, error=str(failure))
             store.tell_failing(what, _box(what), cause_of(failure), now=datetime.now(UTC))
-        if not failure:
+        if job.asks and not failure:
             self._tell_recovered(job, news.over, store)
         if news.closed:
             self._telling.closed()
