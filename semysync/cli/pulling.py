@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -95,7 +95,12 @@ def run(config: Path | None, database: Path | None) -> None:
 
     One daemon works on a mirror: another one for the same file ends with 75.
     """
-    from semysync import daemon, log
+    from semysync.daemon import signals
+
+    signals.block()
+    with without("pygments", "rich"):  # for help and tracebacks that a daemon never shows
+        from semysync import log
+        from semysync.daemon import process
 
     def read() -> tuple[Config, Path]:
         settings, path = configured(config, database)
@@ -107,7 +112,19 @@ def run(config: Path | None, database: Path | None) -> None:
 
     settings, path = read()
     ready(path)
-    daemon.run(settings, path, connect=connect, reread=read)
+    process.run(settings, path, connect=connect, reread=read)
+
+
+@contextmanager
+def without(*names: str) -> Iterator[None]:
+    """Import as if these libraries were not installed: others import them where they find them."""
+    held_back: dict[str, Any] = {name: None for name in names if name not in sys.modules}
+    sys.modules.update(held_back)
+    try:
+        yield
+    finally:
+        for name in held_back:
+            del sys.modules[name]
 
 
 def send_due(

@@ -1,8 +1,7 @@
 """
 The process: it takes the lock, starts the loop and the sender, and waits for signals.
 
-There is no handler and so no race: signals are blocked and waited for. SIGHUP reads the
-configuration again, and everything but the place of the mirror follows it.
+SIGHUP reads the configuration again, and everything but the place of the mirror follows it.
 """
 
 import os
@@ -17,6 +16,7 @@ import structlog
 
 from semysync import __version__
 from semysync.config import Config
+from semysync.daemon import signals
 from semysync.daemon.loop import Loop
 from semysync.daemon.standing import standing
 from semysync.daemon.systemd import READY, STOPPING, Systemd
@@ -28,9 +28,6 @@ from semysync.service.client import Client
 from semysync.service.pace import Pace
 
 log = structlog.get_logger("semysync")
-
-ENDING = {signal.SIGTERM, signal.SIGINT}
-AWAITED = ENDING | {signal.SIGHUP}
 
 BEAT_S = 5.0  #: how often it is looked whether the clock was put, and systemd is told of us
 STATUS_S = 30.0  #: how often `STATUS=` is renewed
@@ -52,20 +49,21 @@ def run(
     follow it. Raises `MirrorBusy` where another daemon works on the file, `MirrorUnusable` where it
     can't be used, `ConfigError` where there is no token.
     """
-    # Blocked before any thread starts, so that every thread leaves them to us.
-    signal.pthread_sigmask(signal.SIG_BLOCK, AWAITED)
+    signals.block()
     systemd = Systemd()
     with Lock(mirror, Right.SENDER):
         systemd.status("opening the mirror")
         Store.migrate(mirror).close()
         process = Process(config, mirror, connect, systemd)
+        if signals.end_waits():  # it has come while we were starting
+            return
         process.start()
         log.info("daemon.started", mirror=str(mirror), version=__version__)
-        while (number := process.wait()) not in ENDING:
+        while (number := process.wait()) not in signals.ENDING:
             process.reload(reread)
         log.info("daemon.stopping", signal=signal.Signals(number).name)
         systemd.tell(STOPPING)
-        _let_a_second_signal_kill()
+        signals.let_a_second_kill()
         process.stop()
         log.info("daemon.stopped")
 
@@ -126,11 +124,11 @@ class Process:
         """Wait for a signal and return its number; meanwhile see that all goes its way."""
         watchdog_s = self._systemd.watchdog_s
         beat_s = min(BEAT_S, watchdog_s / 3) if watchdog_s else BEAT_S
-        while not (found := signal.sigtimedwait(AWAITED, beat_s)):
+        while (number := signals.wait(beat_s)) is None:
             self._parts.loop.beat()
             self._feed()
             self._tell_status()
-        return found.si_signo
+        return number
 
     def _feed(self) -> None:
         """Keep systemd from ending us, unless something has come to a stand."""
@@ -181,10 +179,3 @@ class Process:
         if sentence != said:
             self._systemd.status(sentence)
         self._said = sentence, now_s
-
-
-def _let_a_second_signal_kill() -> None:
-    """End at once for who will not wait for an answer: like any kill, it leaves nothing half."""
-    for number in ENDING:
-        signal.signal(number, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)

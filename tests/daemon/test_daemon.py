@@ -139,6 +139,40 @@ def test_a_second_signal_does_not_wait_for_an_answer(program, sandbox):
     assert process.returncode == -signal.SIGTERM
 
 
+# The program, which gets a signal as soon as it imports what is slow to import.
+SIGNALLED = """
+import os, sys
+class Finder:
+    def find_spec(self, name, path, target=None):
+        if name == "structlog":
+            os.kill(os.getpid(), {number})
+sys.meta_path.insert(0, Finder())
+from semysync.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_that_comes_while_it_starts_is_a_clean_end(program, sandbox, number):
+    with program.running("run", code=SIGNALLED.format(number=number.value)) as process:
+        _, logged = process.communicate(timeout=PATIENCE_S)
+
+    assert (process.returncode, logged) == (0, "")
+    assert not sandbox.requests
+    assert program.run("sync").returncode == 0
+
+
+def test_it_holds_no_library_that_only_serves_a_terminal(program, sandbox):
+    code = "import atexit, sys; from semysync.cli import main\n"
+    code += "atexit.register(lambda: print({'rich', 'pygments'} & sys.modules.keys()))\nmain()"
+    with program.running("run", code=code) as process:
+        wait_until(lambda: sandbox.requests, process)
+        process.terminate()
+        said, _ = process.communicate(timeout=PATIENCE_S)
+
+    assert (process.returncode, said) == (0, "set()\n")
+
+
 @pytest.mark.parametrize("fault", ["html", "http_429", "api_error"])
 def test_a_sick_service_does_not_end_it(program, sandbox, fault):
     program.mirror_here()
@@ -190,6 +224,24 @@ def test_a_pass_that_breaks_is_logged_with_its_traceback_and_the_next_one_comes(
     broke = next(entry for entry in logged if entry["event"] == "pass.broke")
     assert broke["kind"] == "devices"
     assert isinstance(broke["exc_info"], ZeroDivisionError)
+
+
+def test_housekeeping_which_asks_nothing_ends_no_failure_of_the_service(program, sandbox):
+    program.mirror_here()
+    sandbox.stop()
+    config = load(program.config, {})
+    with Client(TOKEN, base_url=sandbox.base_url) as client, capture_logs() as logged:
+        loop = Loop(config, program.mirror, client, client, Pace())
+        loop.start()
+        wait_until(lambda: program.ask("select 1 from events where kind = 'pull.failing'"))
+        before = loop._ended_s.get("housekeeping")
+
+        loop.hasten("housekeeping")
+
+        wait_until(lambda: loop._ended_s.get("housekeeping") != before)
+        loop.stop()
+    assert "pull.recovered" not in {entry["event"] for entry in logged}
+    assert not program.ask("select 1 from events where kind = 'pull.recovered'")
 
 
 def test_a_mirror_that_another_program_locks_is_no_end(program, sandbox):

@@ -18,8 +18,8 @@ from processes import TOKEN, wait_until
 from semysync import log
 from semysync.cli.pulling import client_for
 from semysync.config import Api, Config, load
-from semysync.daemon import run
 from semysync.daemon.loop import Loop
+from semysync.daemon.process import run
 from semysync.errors import SemysyncError
 from semysync.mirror.file import open_reader
 from semysync.mirror.store import Store
