@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from datetime import date, datetime
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 from urllib.parse import SplitResult, urlsplit
 
 import msgspec
@@ -25,6 +25,10 @@ from semysync.errors import ConfigError
 from semysync.follow.settings import Hook, Http, hook_mistakes, http_mistakes, wrong_secrets
 from semysync.mirror.alarms import Limits
 from semysync.mirror.times import Locale, zone_named
+
+if TYPE_CHECKING:
+    from semysync.mirror.replica import Litestream
+    from semysync.mirror.replica import Replica as Place
 
 Seconds = Annotated[int, msgspec.Meta(ge=1, le=366 * 24 * 3600)]
 Positive = Annotated[int, msgspec.Meta(ge=1, le=10**9)]
@@ -114,6 +118,30 @@ class Backup(msgspec.Struct, frozen=True, kw_only=True):
     keep: Positive = 7
 
 
+class Replica(msgspec.Struct, frozen=True, kw_only=True):
+    """Where Litestream keeps a replica of the mirror, and how to ask it."""
+
+    url: str | None = None
+    options: dict[str, str | int | bool] = {}
+    socket: str | None = None
+    program: str = "litestream"
+
+    def __repr__(self) -> str:
+        return "<Replica>"  # its URL may hold a password
+
+    def place(self) -> "Place | None":
+        """Return the replica; None where none is configured."""
+        from semysync.mirror.replica import Replica as Place  # noqa: PLC0415  slow to import
+
+        return Place(self.url, self.options, self.program) if self.url else None
+
+    def litestream(self) -> "Litestream | None":
+        """Return the Litestream at work; None where its socket is not configured."""
+        from semysync.mirror.replica import Litestream  # noqa: PLC0415  slow to import
+
+        return Litestream(Path(self.socket)) if self.socket else None
+
+
 class Contacts(msgspec.Struct, frozen=True, kw_only=True):
     """How numbers are read."""
 
@@ -139,6 +167,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     purge: Purge = Purge()
     devices: Devices = Devices()
     backup: Backup = Backup()
+    replica: Replica = Replica()
     http: Http = Http()
     hook: tuple[Hook, ...] = ()
     log: Log = Log()
@@ -241,6 +270,7 @@ def load(path: Path | None, environ: Mapping[str, str] = os.environ) -> Config:
     mistakes += _contradictions(sections["api"])
     mistakes += _places(sections["api"], sections["contacts"])
     mistakes += _sending(sections["send"])
+    mistakes += _replica(sections["replica"])
     mistakes += http_mistakes(sections["http"])
     if mistakes:
         raise ConfigError("\n".join([f"{source} has mistakes:", *(f"  {m}" for m in mistakes)]))
@@ -253,6 +283,7 @@ def _paths(sections: Mapping[str, Any]) -> Iterator[str]:
         ("api", "token_file"),
         ("database", "path"),
         ("backup", "path"),
+        ("replica", "socket"),
         ("http", "webhook_secrets_file"),
     ):
         path = getattr(sections[name], key)
@@ -298,6 +329,25 @@ def _sending(send: Send) -> Iterator[str]:
                 f"[send] quiet_hours = {send.quiet_hours!r}: expected hours and a zone, such as "
                 '"22:00-08:00 Europe/Moscow"'
             )
+
+
+def _replica(replica: Replica) -> Iterator[str]:
+    """Name what is wrong with the place of a replica."""
+    if replica.url and not _is_place(replica.url):
+        yield (
+            "[replica] url: expected where Litestream keeps the replica, such as "
+            "file:///mnt/replicas/one, sftp://user@host:22/replicas/one or s3://bucket/one"
+        )
+    if named := sorted({"url", "type", "path", "bucket", "host"} & set(replica.options)):
+        yield f"[replica] options: `{named[0]}` belongs into `url`"
+
+
+def _is_place(text: str) -> bool:
+    try:
+        url = urlsplit(text)
+    except ValueError:
+        return False
+    return bool(url.scheme and (url.netloc or url.path.startswith("/"))) and text.isprintable()
 
 
 def _hooks(raw: Any, mistakes: list[str]) -> tuple[Hook, ...]:
@@ -419,7 +469,7 @@ def _nearest(word: str, known: Mapping[str, object]) -> str:
 
 def _shown(key: str, value: object) -> str:
     """Show a value as it was written, unless it may be a secret."""
-    if "token" in key or "secret" in key or key in {"url", "notify", "run"}:
+    if "token" in key or "secret" in key or key in {"url", "options", "notify", "run"}:
         return "***"
     if isinstance(value, bool):
         return str(value).lower()

@@ -6,6 +6,7 @@ Every error that semysync raises on purpose, named by what is to be done about i
     ├── MirrorUnusable        78  this file cannot be the mirror as it is
     ├── MirrorBusy            75  another program holds the file: try again later
     ├── BackupFailed          75  no copy was made: room, the folder, the disk
+    ├── ReplicaUnseen         75  the replica, or the Litestream that keeps it, does not answer
     ├── PurgeUnsafe           75  nothing may be deleted as things are; the message says what is missing
     ├── PurgeStopped          1   a deletion was not as expected: a person must look
     └── ServiceError
@@ -51,6 +52,12 @@ class MirrorBusy(SemysyncError):
 
 class BackupFailed(SemysyncError):
     """No copy of the mirror was made, or one that is no good, and nothing is left of it."""
+
+    exit_code = os.EX_TEMPFAIL
+
+
+class ReplicaUnseen(SemysyncError):
+    """What a replica holds cannot be seen: its place or the Litestream that keeps it is silent."""
 
     exit_code = os.EX_TEMPFAIL
 

@@ -143,11 +143,13 @@ def send_due(
     from semysync.mirror.claims import Claims
     from semysync.mirror.lock import Lock, Right
     from semysync.mirror.outbox import Outbox
+    from semysync.mirror.takeover import taken_over
     from semysync.passes.send import Sender
 
     box = next((outcome for outcome in outcomes if outcome.noted.kind == "sent"), None)
     if not settings.send.enabled or box is None or box.failure:
         return 0
+    why = taken_over(store.path, settings.replica.place())
     try:
         right = Lock(store.path, Right.SENDER)
     except MirrorBusy:
@@ -157,7 +159,15 @@ def send_due(
         Outbox(store.path, region=settings.contacts.region) as outbox,
         Claims(store.path) as claims,
     ):
-        sender = Sender(outbox, claims, client, settings.send, store=store, ahead_s=client.ahead_s)
+        sender = Sender(
+            outbox,
+            claims,
+            client,
+            settings.send,
+            store=store,
+            ahead_s=client.ahead_s,
+            stopped=lambda: why,
+        )
         sender.start()
         sender.looked(began)
         while sender.step():

@@ -35,7 +35,7 @@ from semysync.mirror.times import utc_text
 from semysync.model import Box
 from semysync.passes.look import FEW
 from semysync.passes.pull import Progress, Puller
-from semysync.passes.send import recover
+from semysync.passes.send import recover, was_away
 from semysync.passes.sync import Outcome, Sync
 from semysync.passes.turns import Turns
 from semysync.service.client import PATIENCE, Client
@@ -128,6 +128,8 @@ class Loop:
         """Schedule every pass, all due at once, and begin to send."""
         with Outbox(self._mirror) as outbox, Claims(self._mirror) as claims:
             recover(outbox, claims, datetime.now(UTC))
+            if was_away(outbox, datetime.now(UTC)):
+                self._sending.look_first()
         for job in self._jobs.values():
             self._scheduler.add_job(
                 self._tick,
@@ -243,7 +245,7 @@ class Loop:
     def _look_at_sent(self, kit: Kit) -> Outcome:
         """Pull what was sent; where a draft waits for a look, every device is asked."""
         began = time.monotonic()
-        everyone = kit.sync.drafts_wait() or self._sending.restored()
+        everyone = kit.sync.drafts_wait() or self._sending.wants_first_look()
         outcome = kit.sync.box(Box.SENT, everyone=everyone)
         if everyone and outcome.complete and not outcome.failure:
             self._sending.looked(began)

@@ -12,9 +12,11 @@ from threading import Event, Thread
 import structlog
 
 from semysync.config import Config
+from semysync.daemon.fence import Fence
 from semysync.errors import SemysyncError
 from semysync.mirror.claims import Claims
 from semysync.mirror.outbox import Outbox
+from semysync.mirror.replica import LOOK_S
 from semysync.mirror.store import Store
 from semysync.mirror.watch import Watch
 from semysync.passes.send import Sender
@@ -46,15 +48,17 @@ class Sending:
         taken: Callable[[], None],
         stopped: Callable[[], str | None],
     ) -> None:
+        self._fence = Fence(config, mirror)
         self._config = config
         self._mirror = mirror
         self._client = client
         self._ahead_s = ahead_s
         self._hasten = hasten
         self._taken = taken
-        self._stopped = stopped
+        self._stopped = lambda: self._fence.why() or stopped()
         self._stepping_s: float | None = None  # since when it is at a step
         self._sender: Sender | None = None
+        self._looks_first = False
         self._watch: Watch | None = None
         self._said = ""  # what went wrong, until it is over,
         self._failures = 0  # and how often it did
@@ -62,8 +66,13 @@ class Sending:
         self._stopping = Event()
         self._thread = Thread(target=self._until_stopped, name="sender", daemon=True)
 
+    def look_first(self) -> None:
+        """Let it send nothing before a look at the account: this machine was away."""
+        self._looks_first = True
+
     def start(self) -> None:
         if self._config.send.enabled:
+            self._fence.start()
             self._thread.start()
 
     def begin(self) -> None:
@@ -73,6 +82,7 @@ class Sending:
     def stop(self) -> None:
         """Let it end after the request that it is at; `join` waits for that."""
         self._stopping.set()
+        self._fence.stop()
         self._may_begin.set()
         self.wake()
 
@@ -98,19 +108,21 @@ class Sending:
             self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
-    def restored(self) -> bool:
-        """Tell whether the mirror is an older copy, and nothing is sent before a complete look."""
+    def wants_first_look(self) -> bool:
+        """Tell whether nothing is sent before a complete look: restored, or away for a while."""
         sender = self._sender
-        return bool(sender and sender.restored)
+        return bool(sender and sender.wants_first_look())
 
     def looked(self, began: float) -> None:
         """Tell the sender of a complete look at all that the account has sent."""
         if sender := self._sender:
             sender.looked(began)
+            self._looks_first = False
             self.wake()
 
     def _until_stopped(self) -> None:
         self._may_begin.wait(HEAD_START_S)
+        self._fence.wait(LOOK_S)
         while not self._stopping.is_set():
             try:
                 self._send()
@@ -140,6 +152,7 @@ class Sending:
                 ahead_s=self._ahead_s,
                 hasten=self._hasten,
                 stopped=self._stopped,
+                looks_first=self._looks_first,
             )
             sender.start()
             self._sender, self._watch = sender, watch

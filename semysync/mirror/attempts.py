@@ -30,6 +30,8 @@ returning number
 
 WAS_LOST = "select 1 from attempts where draft_id = ? and outcome = 'lost' limit 1"
 
+WAS_TRIED = "select 1 from attempts where draft_id = ? limit 1"
+
 TELL = "insert into events (kind, message_id, data) values (:kind, :message_id, :data)"
 
 # What was known before the attempt, or belongs to another draft, cannot be this one's.
@@ -103,11 +105,44 @@ select :draft_id, 1 + coalesce((select max(number) from attempts where draft_id 
        coalesce((select max(seq) from arrivals), 0), :complete, 0, :held
 """
 
+# A message of a draft that is gone is known by the events of that draft.
+SENT_BY_NOBODY_HERE = """
+select id from sent
+ where contact = :contact and created_at > :since and utc_offset is not null
+   and is_out = 0 and trim(text, char(9, 10, 13, 32)) = trim(:text, char(9, 10, 13, 32))
+   and not exists (select 1 from outbox where sent_id = sent.id)
+   and not exists (select 1 from events where message_id = sent.id and kind glob 'draft.*')
+ order by id
+ limit 20
+"""
+
+WRITTEN = "select contact, text, created_at from outbox where id = ?"
+
+SEE_FROM = """
+update attempts set above_id = min(above_id, :message_id - 1)
+ where draft_id = :draft_id and outcome = 'lost'
+"""
+
+FIRST_TIME = "select created_at from outbox where id = :id and attempts = 1"
+
 THIN_OUT = """
 delete from attempts
  where draft_id not in (select id from outbox where status in ('queued', 'sending', 'unknown', 'held'))
    and (outcome is not 'lost' or began_at < :week_ago)
 """
+
+
+class SentElsewhere(Exception):
+    """The account shows a message of a draft that was never sent from here; `sentence` says so."""
+
+    def __init__(self, draft_id: int, message_id: int) -> None:
+        self.sentence = (
+            f"another machine seems to send from a copy of this mirror: the account shows draft "
+            f"{draft_id}, which never went out from here, as message {message_id}. If that machine "
+            "has taken over, stop this daemon for good; if not, `semysync takeover` lets this one "
+            "send again"
+        )
+        super().__init__(self.sentence)
 
 
 class Taken(NamedTuple):
@@ -135,6 +170,31 @@ class Lost(NamedTuple):
 
 
 Result = Taken | NotTaken | Lost
+
+
+def must_be_ours(conn: sqlite3.Connection, draft: Draft) -> None:
+    """
+    Raise `SentElsewhere` where a draft that was just claimed for the first time has gone out already.
+
+    Its message was made after it was written, and no draft of this mirror has claimed it.
+    """
+    if draft.kind != "text" or conn.execute(WAS_TRIED, (draft.id,)).fetchone():
+        return
+    if (row := conn.execute(FIRST_TIME, {"id": draft.id}).fetchone()) is None:
+        return
+    wanted = {"contact": draft.contact, "text": draft.text, "since": row[0]}
+    if found := conn.execute(SENT_BY_NOBODY_HERE, wanted).fetchone():
+        raise SentElsewhere(draft.id, found[0])
+
+
+def let_arrive_again(conn: sqlite3.Connection, draft_id: int, end: str) -> None:
+    """Let the messages count as new that may be a draft's, and that nobody here has sent."""
+    contact, text, created_at = conn.execute(WRITTEN, (draft_id,)).fetchone()
+    wanted = {"contact": contact, "text": text, "since": created_at}
+    for (message_id,) in conn.execute(SENT_BY_NOBODY_HERE, wanted).fetchall():
+        conn.execute("delete from arrivals where sent_id = ?", (message_id,))
+        conn.execute("insert into arrivals (sent_id, tail) values (?, ?)", (message_id, end))
+        conn.execute(SEE_FROM, {"draft_id": draft_id, "message_id": message_id})
 
 
 def begin(

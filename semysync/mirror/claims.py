@@ -51,12 +51,18 @@ class Claims(AbstractContextManager["Claims"]):
 
         The mirror is written first, so that a kill between the two leaves it one ahead.
         """
-        noted = os.pread(self._file, WIDTH, 0).decode("utf-8", "replace").split()
-        if not noted:
-            return number == 0
+        noted = self._noted()
         if len(noted) != 2 or noted[0] != self._host or not noted[1].isdigit():
             return False
         return int(noted[1]) in {number, number - 1}
+
+    def is_new(self) -> bool:
+        """Tell whether nothing was noted yet: nobody has ever sent from here."""
+        return not self._noted()
+
+    def distrust(self) -> None:
+        """Let no mirror agree any more, until a number is noted."""
+        self._write("taken-over")
 
     def note(self, number: int) -> None:
         """
@@ -64,9 +70,14 @@ class Claims(AbstractContextManager["Claims"]):
 
         Raises `MirrorBusy` where there is no room, and nothing may be sent then.
         """
-        line = f"{self._host} {number}".ljust(WIDTH - 1) + "\n"
+        self._write(f"{self._host} {number}")
+
+    def _noted(self) -> list[str]:
+        return os.pread(self._file, WIDTH, 0).decode("utf-8", "replace").split()
+
+    def _write(self, line: str) -> None:
         try:
-            os.pwrite(self._file, line.encode(), 0)
+            os.pwrite(self._file, f"{line.ljust(WIDTH - 1)}\n".encode(), 0)
             os.fdatasync(self._file)
         except OSError as exc:
             raise MirrorBusy(

@@ -103,8 +103,12 @@ class Evidence:
                 attempts.lose(conn, draft_id, why, now)
         return len(ids)
 
-    def doubt_open_drafts(self) -> int:
-        """After a restore: whatever is still to be sent here may have gone out already."""
+    def doubt_open_drafts(self, *, also_mirrored: bool = False) -> int:
+        """
+        After a restore: whatever is still to be sent here may have gone out already.
+
+        Where another machine has sent meanwhile, its message may be `also_mirrored` already.
+        """
         why = "the mirror was restored or moved: the account is being searched for this message"
         _, complete = self._outbox.state_of_box()
         with self._outbox.writing() as conn:
@@ -119,6 +123,8 @@ class Evidence:
                 }
                 conn.execute(attempts.RESTORE_ATTEMPT, named)
                 conn.execute(attempts.LOSE, {"draft_id": draft_id, "error": why})
+                if also_mirrored:
+                    attempts.let_arrive_again(conn, draft_id, named["tail"])
         return len(rows)
 
     def unknown(self) -> list[Unknown]:

@@ -15,8 +15,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
 
-from semysync.mirror import attempts, queued, settings
-from semysync.mirror.attempts import Result
+from semysync.mirror import attempts, passes, queued, settings
+from semysync.mirror.attempts import Result, SentElsewhere
 from semysync.mirror.file import connect, explained, writing
 from semysync.mirror.queued import Draft, Due
 from semysync.mirror.times import utc_text
@@ -150,6 +150,11 @@ class Outbox(AbstractContextManager["Outbox"]):
             devices, known, loaded = conn.execute(STATE_OF_BOX).fetchone()
         return devices > 0 and known == devices, devices > 0 and loaded == devices
 
+    def looked_at(self) -> datetime | None:
+        """Return when the last complete look at what was sent began."""
+        with self.reading() as conn:
+            return passes.last_complete(conn, "sent")
+
     def anything_unseen(self) -> bool:
         """Tell whether there is a draft that was not looked at yet."""
         with self.reading() as conn:
@@ -189,13 +194,25 @@ class Outbox(AbstractContextManager["Outbox"]):
         Look at new drafts, and claim those that are due and go out in one request.
 
         The intent is on the disk when this returns. None where nothing is due. Of each draft the
-        attempt is noted, with what was known of the account before it.
+        attempt is noted, with what was known of the account before it. Raises `SentElsewhere`, and
+        claims nothing, where the account shows one of them that nobody here has sent.
         """
+        try:
+            return self._claimed(due, complete=complete)
+        except SentElsewhere:
+            with self.writing() as conn:  # that a draft was looked at is kept, for who searches
+                queued.see_new(conn, self._region)
+            raise
+
+    def _claimed(self, due: Due, *, complete: bool) -> Claim | None:
         with self.writing() as conn:
             queued.see_new(conn, self._region)
             drafts = queued.claim(conn, due)
             if not drafts:
                 return None
+            if complete and due.clock_right:
+                for draft in drafts:
+                    attempts.must_be_ours(conn, draft)
             for draft in drafts:
                 attempts.begin(conn, draft, due, complete=complete, batched=len(drafts) > 1)
             number = 1 + int(settings.find(conn, CLAIMS) or 0)

@@ -15,12 +15,13 @@ import structlog
 
 from semysync.config import Send
 from semysync.contact import dialled
-from semysync.mirror.attempts import Lost, NotTaken, Result, Taken
+from semysync.mirror.attempts import Lost, NotTaken, Result, SentElsewhere, Taken
 from semysync.mirror.claims import Claims
 from semysync.mirror.evidence import Evidence
 from semysync.mirror.outbox import CLAIMS, Claim, Outbox
 from semysync.mirror.queued import Due, wording
 from semysync.mirror.store import Store
+from semysync.mirror.takeover import ANOTHER_SENDS
 from semysync.model import Phone
 from semysync.passes.cancel import cancel_wanted
 from semysync.passes.due import SLOW, QuietHours, Refusals, Rests, senders
@@ -30,7 +31,9 @@ from semysync.service.client import Client
 
 log = structlog.get_logger("semysync")
 
+AWAY = timedelta(minutes=1)  #: since the account was looked at: sooner nobody takes over
 AGREE_S = 300  #: by so much two clocks that agree may differ
+LOOK_FIRST_S = 120  #: so long who was away waits for a look at the account, before it sends
 SWEEP_S = 10  #: how often what only time changes is seen to
 
 BLOCKED = "sending_blocked"  #: the key in `settings` of what stands against sending anything
@@ -46,7 +49,13 @@ def recover(outbox: Outbox, claims: Claims, now: datetime) -> bool:
     evidence = Evidence(outbox)
     if lost := evidence.lose_what_was_sending(now):
         log.warning("drafts.unknown", drafts=lost, cause="the daemon was ended while sending")
-    if claims.agree_with(int(outbox.setting(CLAIMS) or 0)):
+    claimed = outbox.setting(CLAIMS)
+    if claimed is None and claims.is_new():
+        # From here on a copy can be told from a new mirror, also one that has never sent anything.
+        claims.note(0)
+        outbox.set_setting(CLAIMS, "0")
+        return False
+    if claims.agree_with(int(claimed or 0)):
         return False
     log.warning(
         "mirror.restored",
@@ -57,12 +66,24 @@ def recover(outbox: Outbox, claims: Claims, now: datetime) -> bool:
     return True
 
 
+def was_away(outbox: Outbox, now: datetime) -> bool:
+    """
+    Tell whether nobody has looked at the account for so long that another may have taken over.
+
+    Needs to be asked before the first pull. What is not loaded yet nobody has ever sent from.
+    """
+    _, complete = outbox.state_of_box()
+    looked_at = outbox.looked_at()
+    return complete and looked_at is not None and not timedelta(0) <= now - looked_at <= AWAY
+
+
 class Sender:
     """
     The sending side of one account, for one thread; `looked` may be called from another.
 
     `ahead_s` tells by how much our clock is ahead of the service's, `hasten` asks for a look at the
-    account soon; `stopped` says what stands against sending anything, if something does. `clock` never jumps, `now` is the time of day. What was tried before this run
+    account soon; `stopped` says what stands against sending anything, if something does. Who was
+    away `looks_first`: another machine may have sent meanwhile. `clock` never jumps, `now` is the time of day. What was tried before this run
     counts as ended when it began, or at `since`.
     """
 
@@ -77,6 +98,7 @@ class Sender:
         ahead_s: Callable[[], float | None],
         hasten: Callable[[], None] = lambda: None,
         stopped: Callable[[], str | None] = lambda: None,
+        looks_first: bool = False,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         since: float | None = None,
@@ -104,6 +126,7 @@ class Sender:
             began=clock() if since is None else since,
         )
         self._swept = float("-inf")
+        self._patient_until_s = self._clock() + LOOK_FIRST_S if looks_first else float("-inf")
         self.taken = 0  #: drafts that the service took
         self.restored = False  #: nothing is sent before a complete look
 
@@ -116,7 +139,11 @@ class Sender:
 
     def wants_looks(self) -> bool:
         """Tell whether a draft waits for a look at the account, at every device of it."""
-        return self.restored or self._search.wants_looks()
+        return self.wants_first_look() or self._search.wants_looks()
+
+    def wants_first_look(self) -> bool:
+        """Tell whether nothing is sent before a look at the account, at every device of it."""
+        return self.restored or self._is_patient()
 
     def looked(self, began: float) -> None:
         """Note a complete look at all that the account has sent, which began at this time."""
@@ -144,9 +171,16 @@ class Sender:
     # What was seen, and what only time changes.
 
     def _take_looks(self) -> None:
-        if self._search.take_looks() and self.restored:
+        if not self._search.take_looks():
+            return
+        self._patient_until_s = float("-inf")
+        if self.restored:
             self._claims.note(int(self._outbox.setting(CLAIMS) or 0))
             self.restored = False
+
+    def _is_patient(self) -> bool:
+        """Tell whether it waits for its first look, since another may have sent in our absence."""
+        return self._clock() < self._patient_until_s
 
     def _sweep(self) -> None:
         now_s = self._clock()
@@ -175,9 +209,9 @@ class Sender:
 
     def _send(self) -> bool:
         """Send what goes out in one request; tell whether there may be more."""
-        stopped = self._stopped()
+        stopped = self._stopped() or self._outbox.setting(ANOTHER_SENDS) or None
         self._say_blocked(stopped or self._refusals.why)
-        if stopped or self.restored or not self._refusals.may_try(self._clock()):
+        if stopped or self.wants_first_look() or not self._refusals.may_try(self._clock()):
             return False
         known, complete = self._outbox.state_of_box()
         phones = self._outbox.phones()
@@ -191,7 +225,11 @@ class Sender:
         if not known:
             self._hasten()
             return False
-        claim = self._outbox.claim(due, complete=complete)
+        try:
+            claim = self._outbox.claim(due, complete=complete)
+        except SentElsewhere as seen:
+            self._outbox.set_setting(ANOTHER_SENDS, seen.sentence)
+            return True
         if claim is None:
             return self._outbox.anything_unseen()
         self._claims.note(claim.number)

@@ -1,0 +1,132 @@
+"""Two machines, each with the program, a Litestream and a place for its replica, and one account."""
+
+import json
+import shutil
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from processes import TOKEN, Program, wait_until
+
+from semysync.errors import ReplicaUnseen
+from semysync.mirror.replica import Litestream
+
+LITESTREAM = shutil.which("litestream", path=str(Path(sys.executable).parent))
+
+CONFIG = """
+timezone = "+03:00"
+
+[pull]
+inbox_s = 1
+sent_s = 1
+devices_s = 1
+
+[send]
+settle_s = {settle_s}
+
+[replica]
+url = "{url}"
+socket = "{socket}"
+program = "{program}"
+"""
+
+# A program of somebody else, which inserts a draft every so often until it is killed, and prints
+# the number of each that was committed.
+WRITER = """
+import sqlite3, sys, time
+path, name, pause_s = sys.argv[1], sys.argv[2], float(sys.argv[3])
+conn = sqlite3.connect(path, isolation_level=None, timeout=30)
+n = 0
+while True:
+    n += 1
+    conn.execute(
+        "insert into outbox (phone, text, client_key) values (?, ?, ?)",
+        (f"+7920{n:07}", f"{name} {n}", f"{name}-{n}"),
+    )
+    print(n, flush=True)
+    time.sleep(pause_s)
+"""
+
+
+class Machine(Program):
+    """A machine: a home of its own, and a replica `name` among those of all machines."""
+
+    def __init__(self, folder, name, sandbox, *, replicated=True, settle_s=2):
+        home = folder / name
+        home.mkdir()
+        super().__init__(home)
+        self.name = name
+        self.url = f"file://{folder}/replicas/{name}"
+        self.socket = home / "litestream.sock"
+        shown = {"url": self.url, "socket": str(self.socket), "program": LITESTREAM}
+        rest = CONFIG.format(settle_s=settle_s, **shown)
+        if not replicated:
+            rest = rest.partition("[replica]")[0]
+        self.configure(sandbox.base_url, TOKEN, api=rest)
+
+    @contextmanager
+    def replicating(self):
+        """Run Litestream beside the daemon; killed at the end of the block, as by a power cut."""
+        db = {"path": str(self.mirror), "replica": {"url": self.url, "sync-interval": "250ms"}}
+        db["monitor-interval"] = "100ms"
+        config = self.home / "litestream.yml"
+        control = {"enabled": True, "path": str(self.socket)}
+        config.write_text(json.dumps({"socket": control, "dbs": [db]}))
+        with (self.home / "litestream.log").open("a") as log:
+            process = subprocess.Popen(
+                [LITESTREAM, "replicate", "-config", config], stdout=log, stderr=log
+            )
+        try:
+            wait_until(self._is_replicating, process)
+            yield process
+        finally:
+            process.kill()
+            process.wait()
+
+    def _is_replicating(self):
+        try:
+            return Litestream(self.socket).last_sync_at(self.mirror) is not None
+        except ReplicaUnseen:
+            return False
+
+    def synced(self):
+        """Let all that was committed so far come into the replica."""
+        return Litestream(self.socket).synced(self.mirror)
+
+    def take_over(self, other):
+        """Become the sender in place of another machine; return what the command says."""
+        ended = self.run("takeover", "--from", other.url, "--json")
+        assert ended.returncode == 0, ended.stderr
+        return json.loads(ended.stdout)
+
+    def insert(self, phone, text, **columns):
+        """Insert a draft, as any program does."""
+        columns = {"phone": phone, "text": text} | columns
+        marks = ", ".join("?" * len(columns))
+        with closing(sqlite3.connect(self.mirror, timeout=30)) as conn, conn:
+            conn.execute(
+                f"insert into outbox ({', '.join(columns)}) values ({marks})", [*columns.values()]
+            )
+
+    def writer(self, name, pause_s):
+        """Start a program that inserts drafts."""
+        return subprocess.Popen(
+            [sys.executable, "-c", WRITER, str(self.mirror), name, str(pause_s)],
+            stdout=subprocess.PIPE,
+            encoding="utf-8",
+        )
+
+    def setting(self, key):
+        found = self.ask(f"select value from settings where key = '{key}'")
+        return found[0][0] if found else None
+
+    def drafts(self):
+        """What became of each draft, by its text."""
+        return dict(self.ask("select text, status from outbox"))
+
+
+def made(sandbox):
+    """The texts that really went out, each as often as it did."""
+    return [effect["text"] for effect in sandbox.account.effects()]
