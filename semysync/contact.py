@@ -4,6 +4,7 @@ import re
 from functools import lru_cache
 
 _BETWEEN = re.compile(r"[\s().\-\u00a0\u2010-\u2015]+")  # what people write between digits
+TAIL = 9  #: digits, by which two forms of one number are known
 _INTERNATIONAL = re.compile(r"\+[0-9]{8,15}")
 
 
@@ -28,7 +29,7 @@ def contact_of(phone: str | None, region: str | None = None) -> str | None:
 
 def tail(phone: str) -> str:
     """Return the last nine digits, by which two forms of one number are known."""
-    return re.sub(r"[^0-9]", "", phone)[-9:]
+    return re.sub(r"[^0-9]", "", phone)[-TAIL:]
 
 
 def dialled(phone: str, contact: str) -> str:

@@ -6,8 +6,10 @@ says which. `extra` is everything that a row held beyond its
 columns, and every value that could not be understood, under the service's own names.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import msgspec
@@ -177,6 +179,7 @@ class Held(NamedTuple):
     newest_before: datetime | None  #: the newest date among messages with a lower id
     missing: bool
     status: str | None = None  #: None in the inbox
+    forgotten: bool = False  #: it was removed here for good, and only its id is known
 
 
 class Facts(NamedTuple):
@@ -189,3 +192,5 @@ class Facts(NamedTuple):
     doubts: frozenset[int] = frozenset()  #: messages that may be those of lost answers
     clashes: frozenset[int] = frozenset()  #: ids under which another message came
     absent: frozenset[int] = frozenset()  #: asked for lately, and not shown
+    #: the date of the first message here, naive, of each device that may have had others before it
+    begins: Mapping[int, datetime] = MappingProxyType({})

@@ -11,6 +11,8 @@ import sqlite3
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
+from heapq import merge
+from operator import attrgetter
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -105,6 +107,26 @@ _ABSENT = """
 select ids from purges where box = :box and state = 'absent' and began_at > :since
 """
 
+_FORGOTTEN = "select id from forgotten where box = :box order by id"
+
+_ANY_BEFORE = "select exists (select 1 from marks where box = :box and floor_id > 0)"
+
+# Of the devices for which not all that the account has is mirrored, the first message here.
+_FIRST = {
+    Box.INBOX: """
+        select device_id, min(id), received_at, utc_offset from inbox
+         where exists (select 1 from marks where box = 'inbox' and floor_id > 0
+                        and marks.device_id in (0, inbox.device_id))
+         group by device_id
+    """,
+    Box.SENT: """
+        select device_id, min(id), created_at, utc_offset from sent
+         where exists (select 1 from marks where box = 'sent' and floor_id > 0
+                        and marks.device_id in (0, sent.device_id))
+         group by device_id
+    """,
+}
+
 _COMMIT = """
 insert into purges (box, device_id, ids, asked, began_at)
 values (:box, :device_id, :ids, :asked, :now)
@@ -177,11 +199,43 @@ def facts(conn: sqlite3.Connection, box: Box, days: int, now: datetime) -> Facts
         doubts=_ids(conn, _DOUBTS) if sent else frozenset(),
         clashes=_ids(conn, _CLASHES, named),
         absent=frozenset(number for ids in absent for number in ids),
+        begins=_begins(conn, box),
     )
 
 
+def _begins(conn: sqlite3.Connection, box: Box) -> dict[int, datetime]:
+    if not conn.execute(_ANY_BEFORE, {"box": box}).fetchone()[0]:
+        return {}
+    firsts = {
+        device_id: as_printed(dated, offset)
+        for device_id, _, dated, offset in conn.execute(_FIRST[box])
+    }
+    return {device_id: begins for device_id, begins in firsts.items() if device_id and begins}
+
+
 def rows(conn: sqlite3.Connection, box: Box, now: datetime) -> Iterator[Held]:
-    """Return the messages of a box that were not purged, ascending."""
+    """Return the messages of a box that were not purged, also those forgotten here, ascending."""
+    return merge(_held(conn, box, now), _forgotten(conn, box, now), key=attrgetter("id"))
+
+
+def _forgotten(conn: sqlite3.Connection, box: Box, now: datetime) -> Iterator[Held]:
+    for (number,) in conn.execute(_FORGOTTEN, {"box": box}):
+        yield Held(
+            id=number,
+            device_id=None,
+            contact=None,
+            printed=None,
+            offset=None,
+            seen_at=now,
+            touched_at=now,
+            live=False,
+            newest_before=None,
+            missing=False,
+            forgotten=True,
+        )
+
+
+def _held(conn: sqlite3.Connection, box: Box, now: datetime) -> Iterator[Held]:
     loaded: dict[int, str] = dict(conn.execute(_LOADED, {"box": box}).fetchall())
     for (
         number,

@@ -13,6 +13,7 @@ from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
 
+from semysync.contact import tail
 from semysync.errors import PurgeStopped
 from semysync.mirror.times import WEST_MOST
 from semysync.model import Box, Facts, Held
@@ -20,6 +21,7 @@ from semysync.service.questions import MOST_IDS, Dates, Doomed, Ids, Range, late
 
 UNCHANGED_FOR = timedelta(days=7)  #: what is `sent` counts as final after that
 ORDERLY = timedelta(days=2)  #: messages arrive in the order of their dates but for so much
+CLOSE, WIDE = timedelta(minutes=1), timedelta(days=2)  #: margins of a window of dates
 FINISHED = frozenset({"delivered", "failed", "cancelled"})
 
 #: messages in a slice, by how many slices were clean; at last a day's
@@ -27,16 +29,27 @@ SIZES = (1, 10, 100, 1000)
 
 
 class Limits(NamedTuple):
-    """What the configuration says; `copied_until` is None where no copy is needed."""
+    """
+    What the configuration says: `keep` are contacts, and the ends of their numbers.
+
+    `copied_until` is None where no copy is needed.
+    """
 
     days: int
     keep: frozenset[str] = frozenset()
     copied_until: datetime | None = None
 
+    def keeps(self, contact: str | None) -> bool:
+        """Tell whether a contact is to be kept, in whatever form its number stands."""
+        if not self.keep or not contact:
+            return False
+        return contact in self.keep or bool({tail(contact)} & self.keep)
+
 
 class Reason(StrEnum):
     """Why a message stays."""
 
+    FORGOTTEN = "forgotten"
     MISSING = "missing"
     ABSENT = "absent"
     CLASH = "clash"
@@ -46,6 +59,7 @@ class Reason(StrEnum):
     UNSETTLED = "unsettled"
     KEPT = "kept"
     DEVICE = "device"
+    EDGE = "edge"
     UNDATED = "undated"
     YOUNG = "young"
     AMONG_YOUNG = "among_young"
@@ -54,6 +68,7 @@ class Reason(StrEnum):
 
 
 SENTENCES = {
+    Reason.FORGOTTEN: "it was forgotten here; the service may still have it",
     Reason.MISSING: "the service does not show it any more",
     Reason.ABSENT: "the service did not show it under its id and date; asked again in a week",
     Reason.CLASH: "another message came under its id: see the table conflicts",
@@ -63,6 +78,7 @@ SENTENCES = {
     Reason.UNSETTLED: "it was sent, and has changed within a week: a report may come",
     Reason.KEPT: "its contact is kept, as `keep` in [purge] says",
     Reason.DEVICE: "its device is not in the account",
+    Reason.EDGE: "it is close to older messages that are not here, as `history` in [pull] wants it",
     Reason.UNDATED: "it has no date",
     Reason.YOUNG: "it is not {days} days old, by the latest that its date can mean",
     Reason.AMONG_YOUNG: "it came after a message that is younger than {days} days",
@@ -75,6 +91,8 @@ def why_it_stays(
     box: Box, held: Held, facts: Facts, limits: Limits, now: datetime
 ) -> Reason | None:
     """Return the first reason for a message to stay at the service, None where it may go."""
+    if held.forgotten:
+        return Reason.FORGOTTEN
     if held.missing:
         return Reason.MISSING
     known = (
@@ -91,7 +109,7 @@ def why_it_stays(
             return Reason.MOVING
         if held.touched_at > now - UNCHANGED_FOR:
             return Reason.UNSETTLED
-    if held.contact in limits.keep:
+    if limits.keeps(held.contact):
         return Reason.KEPT
     if held.device_id not in facts.devices:
         return Reason.DEVICE
@@ -104,6 +122,9 @@ def _why_too_young(
     limit = now - timedelta(days=limits.days)
     if held.printed is None:
         return Reason.UNDATED
+    begins = facts.begins.get(held.device_id or 0)
+    if begins and held.printed < begins + WIDE + ORDERLY:
+        return Reason.EDGE
     dated = latest(held.printed, held.offset)
     if dated > limit or window([held.printed], now) is None:
         return Reason.YOUNG
@@ -151,8 +172,6 @@ class Way(NamedTuple):
     outside: bool = False
 
 
-CLOSE, WIDE = timedelta(minutes=1), timedelta(days=2)
-
 #: in the order in which they are tried
 WAYS = {
     Box.INBOX: (Way(CLOSE), Way(WIDE), Way(WIDE, outside=True)),
@@ -192,11 +211,13 @@ class Slice(NamedTuple):
         dates = window(printed, now, way.margin)
         if dates is None or len(printed) < len(self.messages):
             return None
+        return Doomed(self.device_id, self._which(way), dates, now)
+
+    def _which(self, way: Way) -> Ids | Range:
+        if self.box is Box.SENT:
+            return Ids(self.ids)
         first, last = self.ids[0], self.ids[-1]
-        which: Ids | Range = Ids(self.ids)
-        if self.box is Box.INBOX:
-            which = Range(max(1, first - 1), last + 1) if way.outside else Range(first, last)
-        return Doomed(self.device_id, which, dates, now)
+        return Range(max(1, first - 1), last + 1) if way.outside else Range(first, last)
 
 
 def window(printed: Sequence[datetime], now: datetime, margin: timedelta = CLOSE) -> Dates | None:

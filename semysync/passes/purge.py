@@ -20,11 +20,12 @@ import msgspec
 import structlog
 
 from semysync.config import Backup, Purge
-from semysync.contact import contact_of
+from semysync.contact import TAIL, contact_of, tail
 from semysync.errors import (
     AnswerLost,
     PurgeStopped,
     PurgeUnsafe,
+    Refused,
     SemysyncError,
     ServiceError,
     TooLarge,
@@ -39,6 +40,7 @@ from semysync.passes import expendable
 from semysync.passes.expendable import WAYS, Came, Limits, Reason, Slice, Way
 from semysync.passes.look import FIRST_WIDTH, Look, Shown
 from semysync.passes.pull import parted
+from semysync.passes.refresh import LIST_SIZE, is_about_access
 from semysync.passes.sync import Sync
 from semysync.service.client import CLOCKS_DIFFER, Answer, Client
 from semysync.service.questions import MOST_IDS, Doomed, Ids, Range
@@ -100,6 +102,7 @@ class Purger:
         self._passed_over: set[int] = set()
         self._before: dict[Box, array[int]] = {}
         self._ends_at = 0
+        self._list_size = int(store.setting(LIST_SIZE) or MOST_IDS)
 
     def once(self) -> Purged:
         """Purge at most `max_per_pass` messages; what stops it is in the result, and noted."""
@@ -144,19 +147,24 @@ class Purger:
         """Purge a box, slice by slice; where they grow, the next ones are planned anew."""
         while most > 0:
             now = self._time()
-            size = expendable.size_after(purges.clean(self._purges.conn, box))
-            planned = list(self._plan(box, limits, now, size=size, most=most))
+            size, first = self._size(box), not purges.clean(self._purges.conn, box)
+            planned = list(self._plan(box, limits, now, size=size, most=1 if first else most))
             if not planned:
                 return
             for doomed in planned:
                 if self._client.requests >= self._ends_at:
                     return
-                went = self._take(doomed, first=size == 1)
+                went = self._take(doomed, first=first)
                 purged.gone[box] += went
                 most -= went
                 self._watch(purged.messages)
-                if expendable.size_after(purges.clean(self._purges.conn, box)) != size:
+                if first or self._size(box) != size:
                     break
+
+    def _size(self, box: Box) -> int:
+        """Return how many messages a slice of a box may have by now."""
+        size = expendable.size_after(purges.clean(self._purges.conn, box))
+        return size if box is Box.INBOX else min(size, self._list_size)
 
     def _plan(
         self, box: Box, limits: Limits, now: datetime, *, size: int, most: int
@@ -164,13 +172,18 @@ class Purger:
         judged = judge(self._purges.conn, box, limits, now, passed_over=self._passed_over)
         # Nothing goes after the first message that is too young.
         old = takewhile(lambda one: one[1] is not Reason.AMONG_YOUNG, judged)
-        return expendable.slices(box, old, size=size, most=1 if size == 1 else most)
+        return expendable.slices(box, old, size=size, most=most)
 
     def _take(self, doomed: Slice, *, first: bool) -> int:
         """Delete a slice, if everything is as it should be; return how many messages went."""
         if first and doomed.box not in self._before:
             self._before[doomed.box] = self._whole(doomed.box)
-        found = self._listed(doomed)
+        try:
+            found = self._listed(doomed)
+        except Refused as refusal:
+            if not self._asks_for_fewer(doomed, refusal):
+                raise
+            return 0
         if found is None:
             return 0
         doomed, asked = found
@@ -261,6 +274,13 @@ class Purger:
             return None
         return some, asked
 
+    def _asks_for_fewer(self, doomed: Slice, refusal: Refused) -> bool:
+        """Let lists of ids be shorter where one was refused, which is planned anew; tell whether."""
+        if doomed.box is Box.INBOX or len(doomed.messages) < 2 or is_about_access(refusal):
+            return False
+        self._list_size = max(1, min(self._list_size, len(doomed.messages)) // 2)
+        return True
+
     def _unshown(self, ids: list[int], doomed: Slice) -> tuple[Slice, Doomed] | None:
         """Of a slice that is not shown in any way, note what is absent, and try the first of the rest."""
         if not ids:
@@ -314,7 +334,7 @@ class Purger:
         # A device that is gone may not be asked for by name any more.
         device = device_id if self._store.device_ids().get(device_id) else None
         while rest:
-            asked = rest if box is Box.INBOX else rest[:MOST_IDS]
+            asked = rest if box is Box.INBOX else rest[: self._list_size]
             answer = (
                 self._client.inbox(Range(max(1, asked[0] - 1), asked[-1] + 1), device)
                 if box is Box.INBOX
@@ -401,7 +421,8 @@ def limits_of(
 
     Raises `PurgeUnsafe` where messages must be in a copy first, and there is none.
     """
-    keep = frozenset(filter(None, (contact_of(one, region) for one in config.keep)))
+    named = frozenset(filter(None, (contact_of(one, region) for one in config.keep)))
+    keep = named | {end for one in named if len(end := tail(one)) == TAIL}
     copied_until = copies.copied_until(conn, config, backup, now)
     days = {Box.INBOX: config.inbox_days, Box.SENT: config.sent_days}
     return {box: Limits(days[box], keep, copied_until) for box in Box}

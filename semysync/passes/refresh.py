@@ -134,6 +134,11 @@ def is_suspect(one: Open, now: datetime) -> bool:
     return one.absences >= ABSENCES and now - since >= ABSENT_FOR and one.status is not None
 
 
+def is_about_access(refusal: Refused) -> bool:
+    """Tell whether nothing at all would be answered, however little is asked for."""
+    return isinstance(refusal, Throttled) or refusal.code in {"401", "403", "404"}
+
+
 def proves_absent(message_id: int, ids: Sequence[int], *, more: bool) -> bool:
     """Tell whether the answer to a question for a narrow range proves that it holds no such row."""
     if message_id in ids:
@@ -306,7 +311,7 @@ class Refresher:
             except Throttled:
                 raise
             except Refused as refusal:
-                if len(some) > 1 and refusal.code not in {"401", "403", "404"}:
+                if len(some) > 1 and not is_about_access(refusal):
                     self._list_size, refused = max(1, len(some) // 2), True
                     lists.append(some)
                     continue

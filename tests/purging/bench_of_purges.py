@@ -38,6 +38,7 @@ class Bench:
         kept_every=0,
         switches=None,
         scope="auto",
+        mirrored="all",
         **config,
     ):
         folder.mkdir(parents=True, exist_ok=True)
@@ -45,7 +46,7 @@ class Bench:
         self.mirror.write_bytes(blank_mirror())
         self.time = Time()
         self.config = {"inbox_days": 30, "sent_days": 30} | config
-        self.scope = scope
+        self.scope, self.mirrored = scope, mirrored
         self.sandbox = Sandbox(
             messages=0, devices=devices, clock=self.time.now, switches=Switches(**switches or {})
         )
@@ -135,7 +136,9 @@ class Bench:
     # What the program does
 
     def sync(self):
-        puller = Puller(account=self.client, mirror=self.store, now=self.time.ours)
+        puller = Puller(
+            account=self.client, mirror=self.store, now=self.time.ours, history=self.mirrored
+        )
         return Sync(self.client, self.store, puller, scope=self.scope)
 
     def pull(self):

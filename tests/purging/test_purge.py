@@ -6,7 +6,7 @@ import pytest
 from bench_of_purges import BOXES, DAY, DELETES, grown
 
 from semysync.config import Backup
-from semysync.mirror import backup
+from semysync.mirror import backup, person
 
 
 def test_what_is_old_goes_and_everything_is_still_here(bench):
@@ -194,3 +194,52 @@ def test_a_message_waits_for_the_newest_copy(bench, tmp_path):
 
     assert oldest in bench.there("sent")
     assert second in bench.purged("sent")
+
+
+@pytest.mark.parametrize("keep", ["+79990000001", "79990000001", "8 999 000-00-01", "9990000001"])
+@pytest.mark.parametrize("phone", ["+79990000001", "79990000001", "89990000001"])
+def test_a_contact_is_kept_in_every_form_of_its_number_also_without_a_region(make, keep, phone):
+    bench = make(history=-1, keep=[keep])
+    at = bench.time.now() - 40 * DAY
+    kept, other = bench.sent(at, phone=phone), bench.sent(at, phone="+79990000002")
+    bench.pull()
+
+    bench.purge_all()
+
+    assert bench.there("sent") == [kept]
+    assert bench.purged("sent") == [other]
+
+
+def test_a_day_of_more_messages_than_a_list_may_hold_goes_too(make):
+    bench = grown(make, per_day=120, history=31)
+
+    bench.purge_all()
+
+    assert all(bench.purged(box) == bench.old(box) for box in BOXES)
+    assert max(bench.column("select gone from purges where box = 'inbox'")) == 120
+    assert max(bench.column("select gone from purges where box = 'sent'")) == 50
+
+
+@pytest.mark.parametrize("limit", [1, 7, 20])
+def test_lists_of_ids_are_shorter_where_the_service_refuses_longer_ones(make, limit):
+    bench = grown(
+        make, per_day=30, history=32, switches={"list_id_limit": limit, "list_id_over": "error"}
+    )
+
+    bench.purge_all()
+
+    assert bench.purged("sent") == bench.old("sent")
+    assert max(bench.column("select gone from purges where box = 'sent'")) <= limit
+    assert len(bench.purged("sent")) > 30
+
+
+def test_what_was_forgotten_here_stays_there_and_does_not_stop_it(make):
+    bench = grown(make)
+    forgotten = bench.there("inbox")[5]
+    (contact,) = bench.column("select contact from inbox where id = ?", forgotten)
+    person.forget(bench.store._db.conn, contact)
+
+    bench.purge_all()
+
+    assert forgotten in bench.there("inbox")
+    assert bench.purged("inbox") == [i for i in bench.old("inbox") if i != forgotten]

@@ -330,3 +330,32 @@ def test_by_what_a_message_came_is_not_forgotten_when_a_delete_does_not_say_it(m
     assert bench.ask("select id, channel, purged_at is not null from sent") == [
         (old, "whatsapp", 1)
     ]
+
+
+# A mirror that does not hold all of the history
+
+
+@pytest.mark.parametrize("compared", ["server", "phone"])
+@pytest.mark.parametrize("box", BOXES)
+def test_what_was_never_mirrored_is_out_of_reach_of_a_delete_that_ignores_ids(make, box, compared):
+    bench = make(
+        per_day=6, history=5, devices=1, mirrored="none", switches={"date_filter_clock": compared}
+    )
+    bench.check = lambda: None  # there are messages that are not here, as was asked for
+    before = set(bench.there(box)) - set(bench.column(f"select id from {box}"))
+    device = next(iter(bench.account.devices))
+    for _ in range(8):
+        bench.days(1)
+        bench.receive(bench.time.now(), device)
+        bench.sent(bench.time.now(), device)
+    bench.pull()
+    bench.days(35)
+    bench.sandbox.set(delete_ignores="ids" if box == "inbox" else "list_id")
+    # And the answer says nothing of what has gone.
+    bench.sandbox.order_fault("cut", when="after", method=DELETES[box])
+
+    bench.purge_until_it_stops()
+
+    assert DELETES[box] in {call.method for call in bench.deletes()}
+    assert len(before) > 30
+    assert before <= set(bench.there(box))
