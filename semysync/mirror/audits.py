@@ -7,7 +7,7 @@ was cut off goes on, and says the same in the end as one that was not. `Audit` i
 
 import json
 import sqlite3
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from semysync.mirror.store import Store
 
 KEPT = 30  #: runs that are remembered
+AT_ONCE = 2_000  #: vanished messages in one transaction, however many there are
 RESUMED = timedelta(days=1)  #: a run that was begun longer ago is not gone on with
 
 LACKING = "lacking"  #: in the account, and not in the mirror
@@ -144,18 +145,22 @@ update verify_found set repaired_at = :now
 HELD = {
     (Box.INBOX, True): """
         select id, device_id, substr(received_at, 1, 10) from inbox
-         where id > :low and id <= :high and purged_at is null and missing_since is null""",
+         where id > :low and id <= :high and purged_at is null and missing_since is null
+         order by id limit :most""",
     (Box.SENT, True): """
         select id, device_id, substr(created_at, 1, 10) from sent
-         where id > :low and id <= :high and purged_at is null and missing_since is null""",
+         where id > :low and id <= :high and purged_at is null and missing_since is null
+         order by id limit :most""",
     (Box.INBOX, False): """
         select id, device_id, substr(received_at, 1, 10) from inbox
          where device_id = :device_id and id > :low and id <= :high
-           and purged_at is null and missing_since is null""",
+           and purged_at is null and missing_since is null
+         order by id limit :most""",
     (Box.SENT, False): """
         select id, device_id, substr(created_at, 1, 10) from sent
          where device_id = :device_id and id > :low and id <= :high
-           and purged_at is null and missing_since is null""",
+           and purged_at is null and missing_since is null
+         order by id limit :most""",
 }
 
 FIRST = {
@@ -199,8 +204,9 @@ delete from verify_found
 
 VANISHED_IDS = """
 select message_id from verify_found
- where verify_id = ? and box = ? and what = 'vanished' and repaired_at is null
- order by message_id
+ where verify_id = :verify_id and box = :box and message_id > :after
+   and what = 'vanished' and repaired_at is null
+ order by message_id limit :most
 """
 
 FINISH = "update verifies set finished_at = :now where id = :verify_id"
@@ -338,21 +344,35 @@ class Audit:
             conn.execute(REACH, named | {"reached_id": reached_id, "done": done})
 
     def finish(self, now: datetime) -> None:
-        """End a run: mark what has vanished, if it repairs, and tell what was found."""
+        """
+        End a run: mark what has vanished, if it repairs, and tell what was found.
+
+        Cut off, it may be done again.
+        """
         stamp = utc_text(now)
         named = {"verify_id": self.id, "started_at": self._started_at, "now": stamp}
         with self._store.transaction() as conn:
             conn.execute(PURGED_MEANWHILE, named)
             conn.execute(CAME_MEANWHILE, named)
-            for box in Box if self._repair else ():
-                ids = [row[0] for row in conn.execute(VANISHED_IDS, (self.id, box))]
-                missing.mark(conn, box, ids, stamp)
-                conn.execute(REPAIRED, named | {"box": box, "ids": json.dumps(ids)})
+        for box in Box if self._repair else ():
+            after = 0
+            while ids := self._vanished(box, after):
+                with self._store.transaction() as conn:
+                    missing.mark(conn, box, ids, stamp)
+                    conn.execute(REPAIRED, named | {"box": box, "ids": json.dumps(ids)})
+                after = ids[-1]
+        with self._store.transaction() as conn:
             conn.execute(FINISH, named)
             if counts := dict(conn.execute(KINDS_FOUND, (self.id,)).fetchall()):
                 left = conn.execute(LEFT, (self.id,)).fetchone()[0]
                 facts = json.dumps(counts | {"left": left})
                 conn.execute(TELL, (stamp, "verify.found", None, None, None, facts))
+
+    def _vanished(self, box: Box, after: int) -> list[int]:
+        """Return the next messages that have vanished, and are not marked yet."""
+        named = {"verify_id": self.id, "box": box, "after": after, "most": AT_ONCE}
+        with self._store.connected() as conn:
+            return [row[0] for row in conn.execute(VANISHED_IDS, named)]
 
     def counts(self) -> dict[str, int]:
         """Return how many differences of each kind there were."""
@@ -401,15 +421,18 @@ def last_before(store: "Store", box: Box, device_id: int, first: int) -> int:
 
 
 def held(
-    store: "Store", part: Part, low: int, high: int, counts: Callable[[int], bool]
-) -> Iterator[tuple[int, str]]:
-    """Yield the ids above `low` up to `high` that the mirror holds of a part, with their days."""
+    store: "Store", part: Part, high: int, most: int
+) -> list[tuple[int, int | None, str | None]]:
+    """Return what the mirror holds next of a part, up to an id: ids with their devices and days."""
     query = HELD[part.box, part.device_id == WHOLE_ACCOUNT]
-    named = {"device_id": part.device_id, "low": low, "high": high}
+    named = {
+        "device_id": part.device_id,
+        "low": part.reached_id,
+        "high": high,
+        "most": most,
+    }
     with store.connected() as conn:
-        for number, device_id, day in conn.execute(query, named):
-            if counts(device_id or 0):
-                yield number, day or "no date"
+        return conn.execute(query, named).fetchall()
 
 
 def compared(

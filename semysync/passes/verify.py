@@ -21,7 +21,7 @@ import structlog
 
 from semysync.errors import Refused, ServiceError, Throttled, TooLarge, Unbounded, Unreadable
 from semysync.mirror import audits
-from semysync.mirror.audits import CONFLICTING, LACKING, Audit, Part, Seen
+from semysync.mirror.audits import AT_ONCE, CONFLICTING, LACKING, Audit, Part, Seen
 from semysync.mirror.lateness import raise_to
 from semysync.mirror.marks import WHOLE_ACCOUNT
 from semysync.mirror.store import Saved, Store
@@ -199,25 +199,22 @@ class Verifier:
         to = part.end_id if done else min(look.mark, part.end_id)
         if to <= part.reached_id and not done:
             return
-        proven = {number: one for number, one in those.seen.items() if number <= to}
-        vanished = {
-            number: day
-            for number, day in audits.held(
-                self._store, part, part.reached_id, to, those.unit.covers
-            )
-            if number not in proven
-        }
-        if done and vanished and not those.shown:
+        proves, lost = those.shown or not done, False
+        while those.part.reached_id < to or (done and not those.part.done):
+            held = audits.held(self._store, those.part, to, AT_ONCE)
+            upto = to if len(held) < AT_ONCE else held[-1][0]
+            vanished = {
+                number: day or "no date"
+                for number, device_id, day in held
+                if number not in those.seen and those.unit.covers(device_id or 0)
+            }
+            lost = lost or bool(vanished)
+            those.reach(upto, vanished if proves else {}, done=done and upto == to)
+            self._watch(those.progress)
+        if lost and not proves:
             report.unproven.append(
                 f"{_named(part)}: the service shows nothing at all, which proves nothing"
             )
-            vanished = {}
-        those.audit.reach(part, proven, vanished, to, done=done)
-        those.part = part._replace(reached_id=to, done=done)
-        those.progress.added += len(proven)
-        those.progress.share = share_of(those.part)
-        those.seen = {number: one for number, one in those.seen.items() if number > to}
-        self._watch(those.progress)
 
     def _asked(self, look: Look, part: Part) -> tuple[Range, Answer]:
         """Ask until an answer comes, for less each time."""
@@ -272,6 +269,15 @@ class _Comparison:
         self.seen |= known
         self.audit.note(self.part.box, known)
         return {i for i, one in known.items() if one.what}
+
+    def reach(self, to: int, vanished: dict[int, str], *, done: bool) -> None:
+        """Note what was shown up to an id, and what has vanished there."""
+        proven = {number: one for number, one in self.seen.items() if number <= to}
+        self.audit.reach(self.part, proven, vanished, to, done=done)
+        self.part = self.part._replace(reached_id=to, done=done)
+        self.progress.added += len(proven)
+        self.progress.share = share_of(self.part)
+        self.seen = {number: one for number, one in self.seen.items() if number > to}
 
     def is_done(self, look: Look) -> bool:
         """Tell whether all up to the end is proven."""

@@ -6,8 +6,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from semysync.errors import Unreadable
+from semysync.mirror import audits, missing
 from semysync.mirror.audits import Audit
 from semysync.model import Box
+from semysync.passes import verify
 from semysync.passes.verify import is_due
 from semysync.sandbox import Sandbox, Switches
 
@@ -310,6 +312,62 @@ def test_a_service_that_shows_nothing_at_all_proves_nothing(world, monkeypatch):
 
     assert any("proves nothing" in sentence for sentence in world.report.unproven)
     assert world.rows("select * from sent where missing_since is not null") == []
+
+
+def test_however_much_has_vanished_little_is_handled_at_a_time(in_any_world, monkeypatch):
+    world = in_any_world()
+    monkeypatch.setattr(audits, "AT_ONCE", 10)
+    monkeypatch.setattr(verify, "AT_ONCE", 10)
+    marked = []
+    mark = missing.mark
+    monkeypatch.setattr(
+        missing, "mark", lambda conn, box, ids, now: marked.append(ids) or mark(conn, box, ids, now)
+    )
+    reached = []
+    reach = Audit.reach
+    monkeypatch.setattr(
+        Audit,
+        "reach",
+        lambda self, part, seen, vanished, to, *, done: (
+            reached.append(len(vanished)) or reach(self, part, seen, vanished, to, done=done)
+        ),
+    )
+    gone = {(str(box), i) for box in Box for i in world.account.ids(box)[:-10]}
+    for box in Box:
+        world.account.remove(box, [i for b, i in gone if b == box])
+
+    found = world.verify(repair=True)
+
+    assert found == dict.fromkeys(gone, "vanished")
+    assert len(gone) > 300
+    assert sum(map(len, marked)) == len(gone)
+    assert max(map(len, marked)) <= 10
+    assert max(reached) <= 10
+    assert world.equal()
+    assert world.told("verify.found") == [{"vanished": len(gone), "left": 0}]
+
+
+def test_a_run_that_is_cut_off_while_it_marks_what_has_vanished_marks_the_rest(world, monkeypatch):
+    monkeypatch.setattr(audits, "AT_ONCE", 10)
+    for box in Box:
+        world.account.remove(box, world.account.ids(box)[:-10])
+    mark, calls = missing.mark, []
+
+    def cut_off(conn, box, ids, stamp):
+        calls.append(ids)
+        if len(calls) == 5:
+            raise KeyboardInterrupt
+        return mark(conn, box, ids, stamp)
+
+    monkeypatch.setattr(missing, "mark", cut_off)
+    with pytest.raises(KeyboardInterrupt):
+        world.verify(repair=True)
+    assert not world.equal()
+
+    world.verify(repair=True)
+
+    assert world.equal()
+    assert len(world.told("verify.found")) == 1
 
 
 def test_a_device_that_is_gone_and_refuses_does_not_stop_the_others(world):
