@@ -41,11 +41,13 @@ select arrivals.seq, sent.id, sent.phone, sent.text, sent.created_at, sent.utc_o
    and not exists (select 1 from outbox where sent_id = sent.id)
 """
 
+# A wish to cancel that came meanwhile is seen the next time.
 SETTLED = """
 update outbox
    set status = :status, error = :error, next_attempt_at = null,
        updated_at = strftime('%Y-%m-%dT%H:%M:%f000Z', 'now')
  where id = :draft_id and status = 'unknown'
+   and (cancel_wanted_at is null or :status = 'cancelled')
 """
 
 # Nothing is written, and nobody is woken, where the sentence is there already.
@@ -57,7 +59,7 @@ update outbox
 
 WAITING_FOR_A_LOOK = """
 select id from outbox
- where status = 'queued' and exists (select 1 from attempts where draft_id = outbox.id)
+ where id in (select draft_id from attempts) and +status = 'queued'
 """
 
 OPEN_DRAFTS = "select id, phone, status, created_at from outbox where status in ('queued', 'held')"

@@ -25,10 +25,10 @@ from semysync.model import Phone
 CLAIMS = "claims"  #: the key in `settings` of how often drafts were claimed
 
 SENT_SINCE = """
-with taken as materialized (select id from outbox where accepted_at > :since)
+with taken as materialized (select id from outbox where accepted_at between :since and :now)
 select (select count(*) from taken)
        + (select count(*) from attempts
-           where began_at > :since and outcome is not 'refused'
+           where began_at between :since and :now and outcome is not 'refused'
              and draft_id not in (select id from taken))
 """
 
@@ -37,14 +37,14 @@ select (julianday(min(at)) - julianday(:now)) * 86400 from (
     select send_at as at from outbox where status = 'queued' and send_at > :now
     union all
     select next_attempt_at from outbox
-     where status in ('queued', 'cancelling') and next_attempt_at > :now
+     where +status in ('queued', 'cancelling') and next_attempt_at > :now
 )
 """
 
 CANCELLING = """
 select id, sent_id from outbox
  where status = 'cancelling' and sent_id is not null
-   and (next_attempt_at is null or next_attempt_at <= :now)
+   and (next_attempt_at is null or next_attempt_at <= :now or next_attempt_at > :pauses_end)
  order by id
  limit 25
 """
@@ -177,10 +177,15 @@ class Outbox(AbstractContextManager["Outbox"]):
             seconds: float | None = conn.execute(NEXT_TIME, {"now": utc_text(now)}).fetchone()[0]
         return seconds
 
-    def sent_since(self, moment: datetime) -> int:
-        """Count the drafts that the service took since then, or may have taken."""
+    def sent_between(self, moment: datetime, now: datetime) -> int:
+        """
+        Count the drafts that the service took since a moment, or may have taken.
+
+        What is stamped later than now was so by a clock that has been put back since.
+        """
+        named = {"since": utc_text(moment), "now": utc_text(now)}
         with self.reading() as conn:
-            return int(conn.execute(SENT_SINCE, {"since": utc_text(moment)}).fetchone()[0])
+            return int(conn.execute(SENT_SINCE, named).fetchone()[0])
 
     def is_expired(self, draft_id: int, now: datetime, lifetime_s: int) -> bool:
         """Tell whether the time of a draft has passed."""
@@ -263,7 +268,8 @@ class Outbox(AbstractContextManager["Outbox"]):
             with self.writing() as conn:
                 conn.executemany(CARRY_OUT, wished)
         with self.reading() as conn:
-            rows = conn.execute(CANCELLING, {"now": utc_text(now)}).fetchall()
+            named = {"now": utc_text(now), "pauses_end": utc_text(now + queued.LONGEST_PAUSE)}
+            rows = conn.execute(CANCELLING, named).fetchall()
         return [Cancelling(*row) for row in rows]
 
     def put_off_cancel(self, draft_id: int, why: str, next_attempt_at: datetime) -> None:

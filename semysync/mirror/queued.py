@@ -9,7 +9,7 @@ import json
 import re
 import sqlite3
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from semysync.contact import contact_of
@@ -18,6 +18,7 @@ from semysync.segments import segments, utf16_units
 
 LONGEST_TEXT = 1000  #: UTF-16 units, as a phone counts
 AT_ONCE = 500  #: drafts that are looked at in one transaction
+LONGEST_PAUSE = timedelta(minutes=10)  #: between two attempts; what is put off longer was not by us
 WINDOW = 20  #: drafts of a batch are chosen from the first so many times as many
 
 UNSEEN = """
@@ -49,9 +50,20 @@ update outbox
  where id = :id
 """
 
+_EXPIRES_AT = """
+coalesce(expires_at,
+         strftime('%Y-%m-%dT%H:%M:%f000Z',
+                  max(created_at, coalesce(send_at, ''),
+                      coalesce((select released_at from outbox_keys
+                                 where outbox_keys.id = outbox.id), '')),
+                  '+' || :lifetime_s || ' seconds'))
+"""
+
+# A pause that ends too late was begun by a clock that has been put back since.
+#
 # A draft that was tried before goes alone, by the call that can surely be refused; so does a code,
 # and what goes to a device that takes one message at a time.
-_DUE = """
+_DUE = f"""
     select outbox.id, contact, priority,
            kind = 'ussd' or coalesce(device in (select value from json_each(:slow)), 0)
                or exists (select 1 from attempts where draft_id = outbox.id) as alone
@@ -59,7 +71,8 @@ _DUE = """
      where status = 'queued' and contact is not null
        and (priority > 0 or not :quiet)
        and (send_at is null or (send_at <= :now and :clock_right))
-       and (next_attempt_at is null or next_attempt_at <= :now)
+       and (next_attempt_at is null or next_attempt_at <= :now or next_attempt_at > :pauses_end)
+       and (:lifetime_s is null or ({_EXPIRES_AT.strip()} <= :now) is not true)
        and outbox.id not in (select value from json_each(:refused))
        and iif(device is null, :device_at_hand,
                device not in (select value from json_each(:resting)))
@@ -72,7 +85,7 @@ _DUE = """
                           and substr(other.text, 1, 60) = substr(outbox.text, 1, 60))
      order by priority desc, outbox.id
      limit :window
-"""
+"""  # noqa: S608
 
 CLAIM = """
 with due as materialized (-- due
@@ -95,15 +108,6 @@ ANY_DUE = "select exists (select 1 from (-- due\n))".replace("-- due\n", _DUE)
 
 ANY_UNSEEN = """
 select exists (select 1 from outbox where contact is null and status in ('queued', 'held'))
-"""
-
-_EXPIRES_AT = """
-coalesce(expires_at,
-         strftime('%Y-%m-%dT%H:%M:%f000Z',
-                  max(created_at, coalesce(send_at, ''),
-                      coalesce((select released_at from outbox_keys
-                                 where outbox_keys.id = outbox.id), '')),
-                  '+' || :lifetime_s || ' seconds'))
 """
 
 EXPIRED = f"select id, error from outbox where status = 'queued' and {_EXPIRES_AT} <= :now"  # noqa: S608
@@ -143,11 +147,14 @@ class Due(NamedTuple):
     refused: Sequence[int] = ()  #: drafts that come after all others
     slow: Sequence[str] = ()  #: devices that take one message at a time
     resting: Sequence[str] = ()  #: those of them that take none yet
+    lifetime_s: int | None = None  #: how long one waits that names no end; None: none has an end
 
     def named(self) -> dict[str, object]:
         """Return the parameters of the statements."""
         return {
             "now": utc_text(self.now),
+            "pauses_end": utc_text(self.now + LONGEST_PAUSE),
+            "lifetime_s": self.lifetime_s,
             "batch": self.batch,
             "window": WINDOW * self.batch,
             "quiet": self.quiet,

@@ -316,7 +316,9 @@ create trigger outbox_told after update of status on outbox when old.status <> n
                when new.status in ('delivered', 'failed', 'cancelled', 'rejected', 'expired')
                  or (new.status = 'cancelling' and old.status in ('queued', 'held'))
                then strftime('%Y-%m-%dT%H:%M:%f000Z', 'now') end,
-           cancel_wanted_at = case when new.status <> 'cancelling' then cancel_wanted_at
+           cancel_wanted_at = case
+               when new.status = 'queued' and old.status = 'unknown' then null
+               when new.status <> 'cancelling' then cancel_wanted_at
                else coalesce(cancel_wanted_at, strftime('%Y-%m-%dT%H:%M:%f000Z', 'now')) end,
            status = case when new.status <> 'cancelling' or new.sent_id is not null then new.status
                when old.status in ('queued', 'held') then 'cancelled' else old.status end
@@ -328,6 +330,13 @@ DELETED_DRAFT = """
 create trigger outbox_gone before delete on outbox
 when old.status not in ('sent', 'delivered', 'failed', 'cancelled', 'rejected', 'expired') begin
     select raise(abort, 'outbox: a draft that is not finished cannot be deleted; cancel it first');
+end
+"""
+
+# The message of a draft that is gone must not be taken for another draft's that is searched for.
+MESSAGE_GOES_ALONG = """
+create trigger outbox_message_goes_along after delete on outbox when old.sent_id is not null begin
+    delete from arrivals where sent_id = old.sent_id;
 end
 """
 
@@ -387,5 +396,22 @@ MENDED = (
     "create index outbox_by_acceptance on outbox (accepted_at) where accepted_at is not null",
 )
 
-# Each step of the sender asks for these; among all that were accepted they would be looked for long.
-WISHES = "create index outbox_wishes on outbox (id) where cancel_wanted_at is not null"
+# Each step of the sender asks for these; among all that were accepted they would be looked for long,
+# and so they would among all that were ever cancelled.
+WISHES = """
+create index outbox_wishes on outbox (id)
+ where cancel_wanted_at is not null and status = 'accepted'
+"""
+
+# What came later still.
+FREED = (
+    "drop trigger if exists outbox_told",
+    "drop index if exists outbox_wishes",
+    TOLD_MOVE,
+    MESSAGE_GOES_ALONG,
+    WISHES,
+    """create index outbox_by_send_at on outbox (send_at)
+        where status = 'queued' and send_at is not null""",
+    """create index outbox_by_next_attempt on outbox (next_attempt_at)
+        where next_attempt_at is not null""",
+)

@@ -399,3 +399,10 @@ def m011_audits(db: Database) -> None:
 def m012_wishes(db: Database) -> None:
     """Find the drafts at once that somebody wants cancelled."""
     db.execute(rules.WISHES)
+
+
+@MIGRATIONS()
+def m013_freed_messages(db: Database) -> None:
+    """Let the message of a deleted draft be nobody else's, and a second `queued` undo a wish."""
+    for statement in rules.FREED:
+        db.execute(statement)

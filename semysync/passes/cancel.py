@@ -40,6 +40,10 @@ def cancel_wanted(
             said[draft.id] = "the service was asked to cancel it, and has not done so yet"
         except ServiceError as exc:
             said[draft.id] = f"the service has not cancelled it: {exc}"
+            if not isinstance(exc, Refused):  # each of the others would be waited for as long
+                for other in wanted:
+                    said.setdefault(other.id, said[draft.id])
+                break
     # The others that wait are read as well: a cancel may have hit those.
     devices = store.waiting_messages(MOST_IDS)
     by_device: dict[int | None, list[int]] = {}

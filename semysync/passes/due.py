@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from datetime import datetime, time, timedelta
 from typing import NamedTuple
 
+from semysync.mirror.queued import LONGEST_PAUSE
 from semysync.mirror.times import from_utc_text, zone_named
 from semysync.model import Phone
 
 FIRST_PAUSE_S = 5
-LONGEST_PAUSE_S = 600
 IN_A_ROW = 3  #: drafts refused one after the other, which speak of the account and not of them
 SEEN_LATELY = timedelta(hours=1)
 REST_S = 5  #: between two messages of a device of WhatsApp, at least (likely)
@@ -46,7 +46,9 @@ class QuietHours(NamedTuple):
 
 def pause_s(attempts: int) -> float:
     """Return how long a refused draft waits: 5 s after its first attempt, doubling to 10 minutes."""
-    return float(min(FIRST_PAUSE_S * 2 ** min(max(attempts - 1, 0), 20), LONGEST_PAUSE_S))
+    return float(
+        min(FIRST_PAUSE_S * 2 ** min(max(attempts - 1, 0), 20), LONGEST_PAUSE.total_seconds())
+    )
 
 
 def senders(phones: Sequence[Phone]) -> list[int]:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from itertools import islice
 from threading import Lock as Mutex
+from typing import NamedTuple
 
 import msgspec
 import structlog
@@ -18,7 +19,7 @@ import structlog
 from semysync.config import Send
 from semysync.mirror.evidence import Evidence, Settled, Unknown
 from semysync.mirror.outbox import Outbox
-from semysync.passes.lost import Fate, Found, Habits, fate, search
+from semysync.passes.lost import LOOKS, Fate, Found, Habits, fate, search
 
 log = structlog.get_logger("semysync")
 
@@ -30,6 +31,13 @@ NOTHING_THERE = "the account shows no message of it"
 
 LATENESS, HABITS = "greatest_lateness_s", "habits"
 MOST_NAMED = 10_000  #: messages that are watched until they are shown
+
+
+class Looks(NamedTuple):
+    """The complete looks since a request ended: how many, and when the last of them began."""
+
+    taken: int
+    last_began: float
 
 
 class Search:
@@ -63,7 +71,7 @@ class Search:
         self._mutex = Mutex()
         # By draft, of those that were tried: when that ended, and the complete looks begun since.
         self._ended: dict[int, float] = {}
-        self._looks_since: dict[int, int] = {}
+        self._looks_since: dict[int, Looks] = {}
         # By message, of those whose id the service named: what was sent, when, and whether a
         # complete look has missed it.
         self._named: dict[int, tuple[str, str, float, bool]] = {}
@@ -71,8 +79,15 @@ class Search:
         self._searched_to: int | None = None
 
     def wants_looks(self) -> bool:
-        """Tell whether a draft waits for a look at the account."""
-        return bool(self._evidence.unknown() or self._evidence.waiting_for_a_look())
+        """
+        Tell whether a draft waits for a look at the account.
+
+        One that was searched for to the end waits for a person: usual pulls bring what comes late.
+        """
+        unknown = self._evidence.unknown()
+        return not all(self._is_searched(draft.id) for draft in unknown) or not (
+            self._looks_since.keys() >= set(self._evidence.waiting_for_a_look())
+        )
 
     def looked_for(self) -> list[int]:
         """Return the drafts that were tried, and that a complete look has not shown since."""
@@ -126,7 +141,8 @@ class Search:
         open_ones.update(self._evidence.waiting_for_a_look())
         for draft_id in open_ones:
             if began >= self._ended.get(draft_id, self._began):
-                self._looks_since[draft_id] = self._looks_since.get(draft_id, 0) + 1
+                before = self._looks_since.get(draft_id)
+                self._looks_since[draft_id] = Looks(before.taken + 1 if before else 1, began)
         for draft_id in [i for i in self._looks_since if i not in open_ones]:
             del self._looks_since[draft_id]
 
@@ -182,15 +198,14 @@ class Search:
 
     def settle(self) -> None:
         """End the search for drafts of which the account shows nothing, where it is time."""
-        settle_s = max(self._config.settle_s, 2 * self._lateness_s)
         may_expire = self._may_expire()
         ended: list[Settled] = []
         on_hold: list[int] = []
         for draft in self._evidence.unknown():
             decided = fate(
-                looks=self._looks_since.get(draft.id, 0),
-                waited_s=self._clock() - self._ended.get(draft.id, self._began),
-                settle_s=settle_s,
+                looks=self._looks_of(draft.id),
+                waited_s=self._waited_s(draft.id),
+                settle_s=self._settle_s(),
                 lost_answer="hold"
                 if draft.attempts >= self._config.max_attempts
                 else self._config.lost_answer,
@@ -205,6 +220,21 @@ class Search:
             elif decided == "hold" and draft.error != ON_HOLD:
                 on_hold.append(draft.id)
         self._end_search(ended, on_hold)
+
+    def _settle_s(self) -> float:
+        return max(self._config.settle_s, 2 * self._lateness_s)
+
+    def _looks_of(self, draft_id: int) -> int:
+        looks = self._looks_since.get(draft_id)
+        return looks.taken if looks else 0
+
+    def _waited_s(self, draft_id: int) -> float:
+        """Return how long after a request ended the last complete look began."""
+        looks = self._looks_since.get(draft_id)
+        return looks.last_began - self._ended.get(draft_id, self._began) if looks else 0
+
+    def _is_searched(self, draft_id: int) -> bool:
+        return self._looks_of(draft_id) >= LOOKS and self._waited_s(draft_id) >= self._settle_s()
 
     def _end_search(self, ended: Sequence[Settled], on_hold: Sequence[int]) -> None:
         if ended:

@@ -247,7 +247,7 @@ class Sender:
         one_at_a_time = self._refusals.why or not set(slow).isdisjoint(devices)
         batch = 1 if one_at_a_time else self._config.batch
         if self._config.per_minute:
-            lately = self._outbox.sent_since(now - timedelta(minutes=1))
+            lately = self._outbox.sent_between(now - timedelta(minutes=1), now)
             batch = min(batch, self._config.per_minute - lately)
         return Due(
             now=now,
@@ -259,6 +259,7 @@ class Sender:
             refused=self._refusals.tried,
             slow=slow,
             resting=resting,
+            lifetime_s=self._config.lifetime_s if self._may_expire() else None,
         )
 
     def _devices(self, phones: Sequence[Phone]) -> list[str]:

@@ -1,7 +1,7 @@
 """Drafts that somebody wants cancelled."""
 
 import pytest
-from rig import LOST
+from rig import LOST, number
 
 
 @pytest.fixture
@@ -121,3 +121,16 @@ def test_a_cancel_whose_answer_is_lost_is_looked_after(waiting, when):
     waiting.until(draft, "cancelled")
 
     assert len(waiting.made()) == 1
+
+
+def test_a_cancel_without_an_answer_does_not_hold_up_others_once_for_each(rig):
+    drafts = [rig.draft(str(count), number(count)) for count in range(5)]
+    rig.steps()
+    for draft in drafts:
+        rig.cancel(draft)
+        rig.sandbox.order_fault("drop", method="cancel_sms")
+
+    rig.sender.step()
+
+    assert len(rig.requests("cancel_sms")) == 1
+    assert all("has not cancelled it" in rig.of(draft, "error") for draft in drafts)

@@ -4,7 +4,7 @@ import random
 import sqlite3
 
 import pytest
-from rig import CHAT, DAY_S, DESK, GONE_OUT, LOST, SHOP, after, number
+from rig import CHAT, DAY_S, DESK, GONE_OUT, LOST, PHONE, SHOP, after, number
 
 # What goes out, and in which order
 
@@ -301,3 +301,43 @@ def test_the_events_of_drafts_have_no_gap(make):
         assert moves[-1][0] == rig.of(draft)
     seqs = [row[0] for row in rig.ask("select seq from events order by seq")]
     assert seqs == list(range(1, len(seqs) + 1))
+
+
+def test_nothing_goes_out_after_its_time_between_two_sweeps(rig):
+    rig.time.passed_s = 10
+    rig.steps()  # which sweeps
+    draft = rig.draft(send_at=after(12), expires_at=after(14))
+    rig.time.passed_s = 15
+
+    rig.steps()
+    unswept = rig.of(draft)
+    rig.run(10)
+
+    assert (unswept, rig.of(draft)) == ("queued", "expired")
+    assert rig.made() == []
+
+
+def test_a_clock_that_is_put_back_makes_no_pause_longer(rig):
+    rig.time.jumped_s = 200.0
+    rig.sandbox.set(refuse_phone=PHONE)
+    draft = rig.draft()
+    rig.run(30)
+    rig.sandbox.set(refuse_phone="")
+
+    rig.time.jumped_s = -86_000.0
+    rig.run(60)
+
+    assert rig.of(draft) in GONE_OUT
+
+
+def test_a_clock_that_is_put_back_does_not_use_up_the_minute(make):
+    rig = make(per_minute=2)
+    for count in range(2):
+        rig.draft(str(count), number(count))
+    rig.run(5)
+
+    rig.time.jumped_s = -7200.0
+    rig.draft("after", number(2))
+    rig.run(20)
+
+    assert rig.made() == ["0", "1", "after"]

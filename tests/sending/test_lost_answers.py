@@ -1,7 +1,9 @@
 """Where an answer is lost, or does not name what it should: what becomes of the drafts."""
 
 import pytest
-from rig import FINAL, GONE_OUT, LOST, number
+from rig import FINAL, GONE_OUT, LOOK_EVERY_S, LOST, number
+
+from semysync.mirror.evidence import Evidence, Settled
 
 # Where the answer to a batch names what
 
@@ -236,3 +238,77 @@ def test_the_other_drafts_of_a_contact_wait_for_an_unknown_one_with_the_same_beg
 
     assert meanwhile == ("unknown", "queued", True)
     assert sorted(rig.made()) == ["Other text", "Same text", "Same text"]
+
+
+# What a review found
+
+
+def test_looks_that_came_too_early_do_not_settle_anything(rig):
+    """What became visible after the last of them was not looked for."""
+    rig.sandbox.set(sent_visible="after_s", visible_after_s=50.0)
+    rig.sandbox.order_fault(**LOST, when="after")
+    draft = rig.draft()
+    rig.run(45)
+    looks, rig.looking = rig.looks, False
+
+    rig.run(100)
+    waiting, rig.looking = rig.of(draft), True
+    rig.until_out()
+
+    assert looks >= 3
+    assert waiting == "unknown"
+    assert rig.made() == ["Hello"]
+
+
+def test_the_message_of_a_deleted_draft_is_not_taken_for_anothers(rig):
+    first = rig.draft()
+    rig.steps()
+    rig.sandbox.order_fault(**LOST, when="before")
+    second = rig.draft()
+    rig.run(until=lambda: rig.of(first) in {"sent", "delivered"})
+    searched = rig.of(second)
+
+    rig.writer.execute("delete from outbox where id = ?", (first,))
+    rig.run(until=lambda: rig.of(second) in GONE_OUT)
+
+    assert searched == "unknown"
+    assert rig.made() == ["Hello", "Hello"]
+
+
+def test_who_waits_for_a_person_is_not_looked_for_in_haste(make):
+    rig = make(lost_answer="hold")
+    rig.sandbox.order_fault(**LOST)
+    rig.draft()
+    rig.run(300)
+    before = rig.looks
+
+    rig.run(3600)
+
+    assert rig.looks - before <= 3600 / LOOK_EVERY_S + 1
+
+
+def test_a_person_who_queues_again_takes_back_the_wish_to_cancel(rig):
+    rig.sandbox.order_fault(**LOST)
+    draft = rig.draft()
+    rig.steps()
+    rig.cancel(draft)
+
+    rig.set(draft, "queued")
+    rig.until_out()
+    rig.run(60)
+
+    assert rig.of(draft) in GONE_OUT
+    assert rig.made() == ["Hello"]
+
+
+def test_a_wish_to_cancel_that_comes_while_the_search_ends_is_heeded(rig):
+    rig.sandbox.order_fault(**LOST)
+    draft = rig.draft()
+    rig.steps()
+    rig.cancel(draft)
+
+    Evidence(rig.outbox).settle([Settled(draft, "queued", None)])  # as read before the wish
+
+    assert rig.of(draft) == "unknown"
+    rig.run(until=lambda: rig.of(draft) == "cancelled")
+    assert rig.made() == []
