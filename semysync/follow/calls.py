@@ -41,8 +41,13 @@ def fields_of(content_type: str, query: str, body: bytes) -> Fields:
     found: Fields = {}
     for name, value in [*in_body, *_form(query)][: 2 * MOST_FIELDS]:
         if not found.get(name):
-            found[name] = value.strip()
+            found[_whole(name)] = _whole(value).strip()
     return found
+
+
+def _whole(text: str) -> str:
+    """Return a text that can be stored: JSON can say half an emoji, which is none."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def hint_of(box: str, fields: Mapping[str, str]) -> Hint | None:

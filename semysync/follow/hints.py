@@ -17,14 +17,14 @@ from threading import Event, Lock, Thread
 import structlog
 
 from semysync.errors import SemysyncError
-from semysync.mirror import unconfirmed
+from semysync.mirror import passes, unconfirmed
 from semysync.mirror.file import connect, explained, writing
 from semysync.mirror.unconfirmed import Hint
 
 log = structlog.get_logger("semysync")
 
 APART_S = 1.0  #: between two pulls of a box for hints
-SETTLE_S = 300.0  #: a message that no list has shown after so long is kept
+SETTLE_S = 300.0  #: a message that a list does not show so long after the call is kept
 LOOK_EVERY_S = 30.0
 MOST = 1_000  #: messages that are remembered
 
@@ -95,28 +95,31 @@ class Pending:
 
     def settle(self) -> int:
         """
-        Forget what the mirror has; keep what it has not got for too long, and return how many.
+        Forget what the mirror has; keep what no list shows, and return how many.
 
         What was kept before and is in the mirror by now is let go.
         """
         with self._lock:
             hints = dict(self._hints)
-        now = self._clock()
+        now, wall = self._clock(), datetime.now(UTC)
         with explained(self._mirror), closing(connect(self._mirror)) as conn:
-            there = [key for key in hints if unconfirmed.is_mirrored(conn, *key)]
-            late = [
-                key
-                for key, (since, _) in hints.items()
-                if key not in set(there) and now - since >= SETTLE_S
-            ]
+            # Read first: what such a pass has brought must be there when the mirror is asked.
+            passed = {box: passes.last_complete(conn, box) for box in unconfirmed.IN_BOX}
+            there = {key for key in hints if unconfirmed.is_mirrored(conn, *key)}
+            late = {
+                key: wall - timedelta(seconds=now - since)
+                for key, (since, hint) in hints.items()
+                if key not in there
+                and now - since >= SETTLE_S
+                # As long as the service is out of reach, there is no list that lacks anything.
+                and (looked := passed[hint.box])
+                and looked >= wall - timedelta(seconds=now - since - SETTLE_S)
+            }
             if late or unconfirmed.is_there(conn):
                 with writing(conn):
                     unconfirmed.confirm(conn)
-                    for key in late:
-                        since, hint = hints[key]
-                        wall = datetime.now(UTC)
-                        called_at = wall - timedelta(seconds=now - since)
-                        unconfirmed.keep(conn, hint, called_at, wall, self._region)
+                    for key, called_at in late.items():
+                        unconfirmed.keep(conn, hints[key][1], called_at, wall, self._region)
         with self._lock:
             for key in (*there, *late):
                 self._hints.pop(key, None)

@@ -148,6 +148,7 @@ class Listener:
                 server_header=False,
                 proxy_headers=False,
                 limit_concurrency=MOST_AT_ONCE,
+                backlog=MOST_AT_ONCE,  # that many are taken in one go
                 timeout_graceful_shutdown=2,
             )
         )
@@ -239,10 +240,17 @@ class Listener:
 
 
 class _Hasty(H11Protocol):
-    """A connection that is closed where no request comes for some time: it holds a place."""
+    """
+    A connection that is closed where no request comes for some time: it holds a place.
+
+    uvicorn counts them only when a request has come; files that are open would run out before.
+    """
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        if len(self.connections) > MOST_AT_ONCE:
+            transport.abort()
+            return
         self.loop.call_later(SLOWEST_CALL_S, self._close_if_silent)
 
     def _close_if_silent(self) -> None:

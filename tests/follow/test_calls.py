@@ -181,3 +181,9 @@ def test_whatever_comes_the_bell_rings_seldom_and_after_the_last_call(pauses):
 
     assert all(later - sooner > 0.999 for sooner, later in pairwise(rung))
     assert not pressed or rung[-1] >= pressed[-1]
+
+
+def test_half_an_emoji_is_no_text_and_is_read_all_the_same():
+    body = b'{"id": "5", "msg": "Hi \\ud83d", "\\udc4b": "\\ud83d\\udc4b"}'
+
+    assert fields_of("application/json", "", body) == {"id": "5", "msg": "Hi ?", "?": "👋"}

@@ -2,10 +2,11 @@
 
 import json
 import logging
+import select
 import socket
 import sqlite3
 import time
-from contextlib import closing
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime, timedelta
 
 import httpx
@@ -22,6 +23,9 @@ from semysync.follow.metrics import Metrics
 from semysync.follow.serving import Following
 from semysync.follow.settings import Address, Http
 from semysync.mirror import unconfirmed
+from semysync.mirror.passes import Pass
+from semysync.mirror.store import Store
+from semysync.mirror.times import utc_text
 
 EVERYTHING = Served(health=True, metrics=True)
 SECRET, OTHER = "first-secret-0123456789", "second-secret-0123456789"
@@ -37,6 +41,7 @@ class Ears:
     """A listener with what it works with."""
 
     def __init__(self, mirror, served=EVERYTHING):
+        self.mirror = mirror
         self.hastened = []
         self.now = 0.0
         self.pending = Pending(mirror, clock=lambda: self.now)
@@ -52,6 +57,17 @@ class Ears:
             hasten=lambda box, devices: self.hastened.append((box, sorted(devices))),
             metrics=self.metrics,
         )
+
+    def wait(self, seconds, *, looks=("inbox", "sent")):
+        """Let time go by, at the end of which these boxes are looked through."""
+        self.now += seconds
+        for box in looks:
+            self.look(box, datetime.now(UTC))
+        self.now += 1
+
+    def look(self, box, began):
+        with Store.open(self.mirror) as store:
+            store.save_pass(Pass(kind=box, started_at=utc_text(began)), now=began)
 
     def counted(self, name="semysync_webhook_calls_total"):
         families = text_string_to_metric_families(self.metrics.text().decode())
@@ -160,6 +176,21 @@ def test_a_call_that_dawdles_is_left(ears, monkeypatch):
         assert silent.recv(1000) == b""
 
 
+def test_connections_that_say_nothing_take_no_more_than_their_places(ears, http, monkeypatch):
+    monkeypatch.setattr(listener, "MOST_AT_ONCE", 5)
+    address = ("127.0.0.1", int(ears.url.rpartition(":")[2]))
+    with ExitStack() as held:
+        silent = [held.enter_context(socket.create_connection(address)) for _ in range(40)]
+
+        def gone():
+            readable, _, _ = select.select(silent, [], [], 0.05)
+            return len(readable)
+
+        wait_until(lambda: gone() == 35)  # the others were closed
+
+    assert http.get("/healthz").status_code in {200, 503}
+
+
 def dump(mirror):
     with closing(sqlite3.connect(mirror)) as conn:
         return list(conn.iterdump())
@@ -220,9 +251,9 @@ CALL = {"id": "77", "phone": "*100#", "msg": "Balance 12", "type": "0", "id_devi
 
 def test_a_message_that_no_list_shows_is_kept_and_told_once(ears, http, ask):
     http.post(f"/webhook/{SECRET}/inbox", data=CALL)
-    ears.now = hints.SETTLE_S - 1
+    ears.wait(hints.SETTLE_S - 2)
     early = ears.pending.settle()
-    ears.now = hints.SETTLE_S
+    ears.wait(1)
     kept = ears.pending.settle()
     http.post(f"/webhook/{SECRET}/inbox", data=CALL)  # repeated
     ears.now *= 3
@@ -247,7 +278,7 @@ def test_a_message_that_comes_is_forgotten_and_one_that_comes_late_is_let_go(
     for number in (101, 102):
         http.post(f"/webhook/{SECRET}/inbox", data=CALL | {"id": number})
     happen("one")  # 101
-    ears.now = hints.SETTLE_S
+    ears.wait(hints.SETTLE_S)
     ears.pending.settle()
     late = ask("select message_id from unconfirmed")
     happen("two")  # 102
@@ -257,13 +288,36 @@ def test_a_message_that_comes_is_forgotten_and_one_that_comes_late_is_let_go(
     assert ask("select * from unconfirmed") == []
 
 
+@pytest.mark.parametrize("looks", [(), ("sent",)])
+def test_where_its_box_cannot_be_read_no_message_is_missing_from_it(ears, http, ask, looks):
+    http.post(f"/webhook/{SECRET}/inbox", data=CALL)
+    ears.look("inbox", datetime.now(UTC) - timedelta(hours=1))  # when it may not be there yet
+    ears.wait(3600, looks=looks)
+    during = ears.pending.settle()
+    ears.wait(1)
+    after = ears.pending.settle()
+
+    assert (during, after) == (0, 1)
+    assert ask("select message_id from unconfirmed") == [(77,)]
+
+
+def test_half_an_emoji_in_a_call_does_not_hold_up_the_others(ears, http, ask):
+    broken = b'{"id": "76", "phone": "*100#", "msg": "\\ud83d"}'
+    http.post(f"/webhook/{SECRET}/inbox", content=broken)
+    http.post(f"/webhook/{SECRET}/inbox", data=CALL)
+    ears.wait(hints.SETTLE_S)
+    ears.pending.settle()
+
+    assert ask("select message_id, text from unconfirmed") == [(76, "?"), (77, "Balance 12")]
+
+
 def test_only_so_many_are_kept(ears, ask, monkeypatch):
     monkeypatch.setattr(unconfirmed, "MOST", 3)
     for number in range(1, 7):
         fields = {"id": str(number)}
         hint = unconfirmed.Hint("inbox", number, None, None, None, "sms", fields)
         ears.pending.add(hint)
-    ears.now = hints.SETTLE_S
+    ears.wait(hints.SETTLE_S)
 
     ears.pending.settle()
 
@@ -273,7 +327,7 @@ def test_only_so_many_are_kept(ears, ask, monkeypatch):
 def test_a_hook_gets_what_no_list_shows(ears, http, follow, deliveries):
     follower = follow(on=["webhook.unconfirmed"], match={"contact": "[*]100#"}, run=["cat"])
     http.post(f"/webhook/{SECRET}/inbox", data=CALL)
-    ears.now = hints.SETTLE_S
+    ears.wait(hints.SETTLE_S)
     ears.pending.settle()
 
     while follower.step() <= 0:
