@@ -50,6 +50,8 @@ def run(
     can't be used, `ConfigError` where there is no token.
     """
     signals.block()
+    # Who starts us may ignore it, and then the kernel would not tell how a hook's program ended.
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     systemd = Systemd()
     with Lock(mirror, Right.SENDER):
         systemd.status("opening the mirror")

@@ -18,12 +18,13 @@ from contextvars import ContextVar
 from hashlib import sha256
 from ipaddress import ip_address
 from typing import Any, NamedTuple, Protocol
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from semysync import __version__
 from semysync.follow import programs, signing
 from semysync.follow.settings import Hook
 from semysync.follow.words import in_words
+from semysync.service.line import Line
 
 RUN_LIMIT_S = 60.0
 POST_LIMIT_S = 30.0
@@ -118,16 +119,23 @@ class Post:
             "Content-Type": "application/json",
             "Connection": "close",  # the next event may be hours away
             "User-Agent": f"semysync/{__version__}",
-            **signing.headers(telling["seq"], int(time.time()), body, self._secret),
+            **signing.headers(telling["id"], int(time.time()), body, self._secret),
         }
+        line = Line()
+        # Time limits of httpx are for each piece that comes, and there may be pieces without end.
+        limit = threading.Timer(self._limit_s, line.hang_up)
+        limit.daemon = True
+        limit.start()
         try:
-            status, answer = self._posted(body, headers)
-        except httpx.TimeoutException:
-            return Outcome(f"{self._shown} does not answer within {self._limit_s:g} s")
+            status, answer = self._posted(body, headers, line)
         except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError, ImportError) as exc:
+            if line.is_hung_up or isinstance(exc, httpx.TimeoutException):
+                return Outcome(f"{self._shown} does not answer within {self._limit_s:g} s")
             # The others: a proxy or a file of certificates, named by the environment, is no good.
             words = str(exc).replace(self._url, "***") or type(exc).__name__
             return Outcome(f"cannot reach {self._shown}: {words}")
+        finally:
+            limit.cancel()
         if 200 <= status < 300:
             return Outcome(None, answer or None)
         if 300 <= status < 400:
@@ -139,14 +147,18 @@ class Post:
     def _shown(self) -> str:
         return urlsplit(self._url).hostname or "the address"
 
-    def _posted(self, body: bytes, headers: Mapping[str, str]) -> tuple[int, str]:
-        ends = time.monotonic() + self._limit_s
+    def _posted(self, body: bytes, headers: Mapping[str, str], line: Line) -> tuple[int, str]:
+        import httpx  # noqa: PLC0415
+
         kept = bytearray()
-        with self._client().stream("POST", self._url, content=body, headers=headers) as response:
-            for piece in response.iter_raw():
-                kept += piece[: ANSWER_KEPT - len(kept)]
-                if len(kept) >= ANSWER_KEPT or time.monotonic() >= ends:
-                    break
+        with self._client().stream(
+            "POST", self._url, content=body, headers=headers, extensions={"trace": line.trace}
+        ) as response:
+            with suppress(httpx.HTTPError):  # it has said yes or no; what comes behind is words
+                for piece in response.iter_raw():
+                    kept += piece[: ANSWER_KEPT - len(kept)]
+                    if len(kept) >= ANSWER_KEPT:
+                        break
             status: int = response.status_code
             return status, kept.decode("utf-8", "replace").replace("\0", "\ufffd")
 
@@ -214,8 +226,9 @@ def _notified(apprise: Any, address: str, title: str, body: str) -> str | None:
 
 def _without_secrets(said: str, address: str) -> str:
     for part in re.split(r"[:/@?&=]+", address)[1:]:
-        if len(part) > 3:
-            said = said.replace(part, "***")
+        for secret in {part, unquote(part)}:
+            if len(secret) > 3:
+                said = said.replace(secret, "***")
     return said[:200]
 
 

@@ -24,7 +24,7 @@ from semysync.mirror.unconfirmed import Hint
 log = structlog.get_logger("semysync")
 
 APART_S = 1.0  #: between two pulls of a box for hints
-SETTLE_S = 300.0  #: a message that a list does not show so long after the call is kept
+SETTLE_S = 300.0  #: a message that no list has shown after so long is kept
 LOOK_EVERY_S = 30.0
 MOST = 1_000  #: messages that are remembered
 
@@ -113,7 +113,7 @@ class Pending:
                 and now - since >= SETTLE_S
                 # As long as the service is out of reach, there is no list that lacks anything.
                 and (looked := passed[hint.box])
-                and looked >= wall - timedelta(seconds=now - since - SETTLE_S)
+                and looked >= wall - timedelta(seconds=now - since)
             }
             if late or unconfirmed.is_there(conn):
                 with writing(conn):

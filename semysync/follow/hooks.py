@@ -98,19 +98,18 @@ class Follower:
         if was is None:
             return self._begin()
         with self._reading() as conn:
-            events = followers.events(conn, was, AT_ONCE)
-            passed, telling = was, None
-            for event in events:
+            seen, passed, telling = 0, was, None
+            for event in followers.events(conn, was, AT_ONCE):
                 if (telling := self._told(conn, event)) is not None:
                     break
-                passed = event.seq
+                seen, passed = seen + 1, event.seq
             delivery = telling and followers.find(conn, self.name, telling["seq"])
         if passed != was:
             with self._writing() as conn:
                 if not followers.move(conn, self.name, was, passed):
                     return 0  # somebody has set it back
         if telling is None:
-            return 0 if len(events) == AT_ONCE else LONGEST_WAIT_S
+            return 0 if seen == AT_ONCE else LONGEST_WAIT_S
         delivery = delivery or Delivery(
             follower=self.name, seq=telling["seq"], kind=telling["kind"]
         )
@@ -149,15 +148,22 @@ class Follower:
         if outcome.stopped:
             return
         result = self._judged(delivery, outcome, began)
-        while not self._kept(result, was) and not self._stopping.wait(AGAIN_S):
-            pass  # to deliver it again for that would be worse than to wait
+        said = ""
+        # To deliver it again for a mirror that can't be written to would be worse than to wait.
+        while (why := self._not_kept(result, was)) is not None:
+            if why != said:
+                said = why
+                log.warning("hook.not_noted", hook=self.name, seq=result.seq, error=why)
+            if self._stopping.wait(AGAIN_S):
+                break
         if self._done:
             self._done(self.name, result.status)
 
     def _judged(self, delivery: Delivery, outcome: Outcome, began: datetime) -> Delivery:
         """Return what a delivery is after an attempt."""
         attempts, now = delivery.attempts + 1, datetime.now(UTC)
-        first_at = delivery.first_at or utc_text(began)
+        # A clock that was ahead then must not make it wait until that time comes.
+        first_at = min(delivery.first_at or utc_text(began), utc_text(began))
         distance_s = self._patience.distance_s(attempts)
         if outcome.why is None:
             status = "done"
@@ -190,16 +196,15 @@ class Follower:
             log.info("hook.recovered", hook=self.name, seq=seq)
         self._failing = status == "failing"
 
-    def _kept(self, result: Delivery, was: int) -> bool:
-        """Note what came of an attempt; return False where the mirror can't be written to."""
+    def _not_kept(self, result: Delivery, was: int) -> str | None:
+        """Note what came of an attempt; say why the mirror can't be written to, if it can't."""
         try:
             with self._writing() as conn:
                 followers.keep(conn, result, was)
         except SemysyncError as exc:
-            log.warning("hook.not_noted", hook=self.name, seq=result.seq, error=str(exc))
             self.close()
-            return False
-        return True
+            return str(exc)
+        return None
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
@@ -345,7 +350,7 @@ class Followers:
             newest = followers.newest(conn)
             positions = followers.positions(conn)
             heard_of = newest if self._heard_of is None else self._heard_of
-            while self._happened and (events := followers.events(conn, heard_of, AT_ONCE)):
+            while self._happened and (events := list(followers.events(conn, heard_of, AT_ONCE))):
                 for event in events:
                     self._happened(event.kind)
                 heard_of = events[-1].seq

@@ -17,8 +17,10 @@ from typing import NamedTuple
 KEPT = 4_000  #: bytes of what a program prints: half from its beginning, half from its end
 LOOK_EVERY_S = 0.05  #: whether it has ended, where nothing is printed
 GRACE_S = 3.0  #: when the daemon is stopped, for a program that is at work
+UNDYING_S = 2.0  #: for one that is killed, and may not be by us: sudo, or one with another user
 AFTER_END_S = 0.2  #: for what it has printed, where something that it left behind holds its output
 AT_ONCE = 65_536  #: bytes
+UNKNOWN = -1_000  #: no status of a program
 
 
 class Ended(NamedTuple):
@@ -101,7 +103,11 @@ def _spawned(argv: Sequence[str], environ: Mapping[str, str], stdin: int, stdout
         ],
         setpgroup=0,
         setsigmask=[],
-        setsigdef=[signal.SIGPIPE, signal.SIGXFSZ],  # which Python ignores
+        setsigdef=[
+            signal.SIGPIPE,
+            signal.SIGXFSZ,
+            signal.SIGCHLD,
+        ],  # which Python, or who started us, ignores
     )
 
 
@@ -129,7 +135,9 @@ class _Program(AbstractContextManager["_Program"]):
             os.set_blocking(number, False)
             self._open.register(number, event)
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind:  # somebody has pressed Ctrl-C, which the program's own group does not hear
+            self.kill()
         for key in list(self._open.get_map().values()):
             self._close(key.fd)
         self._open.close()
@@ -141,16 +149,19 @@ class _Program(AbstractContextManager["_Program"]):
         self._exchange(LOOK_EVERY_S)
         try:
             found, status = os.waitpid(self._pid, os.WNOHANG)
-        except ChildProcessError:  # somebody else has waited for it
-            return 0
+        except ChildProcessError:
+            return UNKNOWN
         return os.waitstatus_to_exitcode(status) if found else None
 
     def kill(self) -> None:
-        """End it, and all that it has started in its group."""
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._pid, signal.SIGKILL)
+        """End it, and all that it has started in its group; one that cannot be ended is left."""
+        for end in (os.killpg, os.kill):  # it may have left its group
+            with suppress(ProcessLookupError, PermissionError):
+                end(self._pid, signal.SIGKILL)
+        ends = time.monotonic() + UNDYING_S
         with suppress(ChildProcessError):
-            os.waitpid(self._pid, 0)
+            while not os.waitpid(self._pid, os.WNOHANG)[0] and time.monotonic() < ends:
+                time.sleep(LOOK_EVERY_S / 5)
 
     def printed(self) -> str:
         """Return what it has printed; what it left behind may hold its output open for ever."""
@@ -202,6 +213,8 @@ def _why_not_started(program: str, exc: Exception) -> str:
 
 
 def _why_failed(status: int) -> str | None:
+    if status == UNKNOWN:
+        return "how it ended is not known: semysync was started with SIGCHLD ignored"
     if status == 0:
         return None
     if status > 0:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from semysync.follow.kinds import KINDS, named_by
+from semysync.mirror.tellings import event_id
 
 PHONE = "+79201234567"
 
@@ -29,6 +30,7 @@ def sample(on: Sequence[str], at: str) -> dict[str, Any]:
     device = {"id": 1, "name": "A12", "label": "desk", "channel": "sms", "battery": 12}
     about_message, about_device = family == "message", family in {"message", "device"}
     return {
+        "id": event_id(0, at),
         "seq": 0,
         "at": at,
         "kind": kind,

@@ -8,7 +8,7 @@ The functions are given a connection; those that write need an open transaction.
 
 import json
 import sqlite3
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -161,9 +161,10 @@ def oldest(conn: sqlite3.Connection) -> int:
     return newest(conn) + 1 if first is None else int(first)
 
 
-def events(conn: sqlite3.Connection, position: int, most: int) -> list[Event]:
-    """Return what happened after a position, in order."""
-    return [Event(*row) for row in conn.execute(AFTER, {"position": position, "most": most})]
+def events(conn: sqlite3.Connection, position: int, most: int) -> Iterator[Event]:
+    """Read what happened after a position, in order, no more of it than is iterated over."""
+    for row in conn.execute(AFTER, {"position": position, "most": most}):
+        yield Event(*row)
 
 
 def move(conn: sqlite3.Connection, name: str, was: int, to: int) -> bool:

@@ -44,19 +44,24 @@ select id, box, message_id, device_id, phone, contact, text, channel, called_at
 def told(conn: sqlite3.Connection, event: Event, region: str | None = None) -> dict[str, Any]:
     """Return all that there is to tell of an event, ready for JSON."""
     data = _read(event.data)
-    telling: dict[str, Any] = {**event._asdict(), "data": data}
+    telling: dict[str, Any] = {
+        "id": event_id(event.seq, event.at),
+        **event._asdict(),
+        "data": data,
+    }
+    draft_id = _number(data.get("draft_id"))
     message = draft = None
     if event.message_id is not None and event.box in {"inbox", "sent"}:
         query = RECEIVED if event.box == "inbox" else SENT
         message = _row(conn, query, event.message_id)
     elif event.message_id is not None and event.kind.startswith("draft."):
         message = _row(conn, SENT, event.message_id)
-    if isinstance(data.get("draft_id"), int) or (message and message["direction"] == "out"):
-        keys = {"draft_id": data.get("draft_id"), "sent_id": event.message_id}
+    if draft_id is not None or (message and message["direction"] == "out"):
+        keys = {"draft_id": draft_id, "sent_id": event.message_id}
         draft = _row(conn, DRAFT, keys)
     if draft and draft["contact"] is None:
         draft["contact"] = contact_of(draft["phone"], region)
-    unconfirmed = _row(conn, UNCONFIRMED, data.get("unconfirmed_id"))
+    unconfirmed = _row(conn, UNCONFIRMED, _number(data.get("unconfirmed_id")))
     about = message or draft or unconfirmed
     device_id = event.device_id or (message or {}).get("device_id")
     return {
@@ -67,6 +72,20 @@ def told(conn: sqlite3.Connection, event: Event, region: str | None = None) -> d
         "device": _row(conn, DEVICE, device_id),
         "name": (_row(conn, NAME, about["contact"]) or {}).get("name") if about else None,
     }
+
+
+def event_id(seq: int, at: str) -> str:
+    """
+    Return what a receiver tells repeats by: the number of an event, and when it was.
+
+    A mirror that was restored from a copy gives the numbers since then again, to other events.
+    """
+    return f"{seq}-{''.join(filter(str.isalnum, at))}"
+
+
+def _number(found: object) -> int | None:
+    """Return a number that can be a row's; anybody may have written the event."""
+    return found if isinstance(found, int) and abs(found) < 2**63 else None
 
 
 def _read(data: str | None) -> dict[str, Any]:

@@ -54,7 +54,7 @@ class Line:
                 self._requests -= 1
                 self._changed.notify_all()
 
-    def hang_up(self, patience_s: float) -> None:
+    def hang_up(self, patience_s: float = 0) -> None:
         """Break off what is under way, requests not before they had so long."""
         with self._changed:
             self._changed.wait_for(lambda: not self._requests, patience_s)

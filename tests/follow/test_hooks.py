@@ -3,12 +3,14 @@
 import base64
 import json
 import os
+import socket
 import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import closing
-from threading import Event
+from contextlib import closing, suppress
+from itertools import chain, repeat
+from threading import Event, Thread
 
 import pytest
 from processes import wait_until
@@ -24,6 +26,7 @@ from semysync.follow.settings import Hook
 from semysync.mirror import followers
 from semysync.mirror.file import connect, writing
 
+EVENT = {"id": "1-x", "seq": 1, "kind": "x"}
 SECRET = "whsec_" + base64.b64encode(b"a key of thirty-two bytes length").decode()
 
 
@@ -148,6 +151,45 @@ def test_of_a_message_that_is_gone_it_is_told_all_the_same(follow, happen, ask):
     assert noted.told[0]["data"] == {}
 
 
+@pytest.mark.parametrize(
+    "data", ['{"draft_id": 99999999999999999999}', '{"unconfirmed_id": [1]}', '{"draft_id": {}}']
+)
+def test_an_event_that_somebody_else_wrote_does_not_hold_up_the_next(follow, ask, data):
+    noted = Noted()
+    follower = follow(noted, on=["draft.*"])
+    ask("insert into events (kind, data) values ('draft.queued', ?)", data)
+    ask("insert into events (kind) values ('draft.held')")
+
+    rest(follower)
+
+    assert [telling["kind"] for telling in noted.told] == ["draft.queued", "draft.held"]
+
+
+def test_after_a_restore_an_event_with_a_former_number_has_another_id(follow, happen, mirror):
+    noted = Noted("fails")
+    follower = follow(noted)
+    copy = mirror.with_name("copy.db")
+    with closing(connect(mirror)) as conn:
+        conn.execute("vacuum into ?", (str(copy),))
+    happen("one")
+    go(follower, lambda: len(noted.told) == 2)
+    follower.close()
+    copy.replace(mirror)
+    for left in mirror.parent.glob(f"{mirror.name}-*"):
+        left.unlink()
+    with closing(connect(mirror)) as conn, writing(conn):
+        conn.execute(
+            "insert into events (at, kind) values ('2026-11-26T09:00:00Z', 'message.received')"
+        )
+
+    rest(follower)
+
+    first, repeated, other = noted.told
+    assert first["seq"] == other["seq"]
+    assert first["id"] == repeated["id"] != other["id"]
+    assert other["id"] == f"{other['seq']}-20261126T090000Z"
+
+
 def test_a_draft_whose_text_is_none_is_told_with_what_can_be_read(follow, ask):
     noted = Noted()
     follower = follow(noted, on=["draft.*"])
@@ -267,10 +309,12 @@ def test_a_mirror_that_is_locked_repeats_no_delivery(follow, happen, mirror, mon
         follower = follow(lock, stopping=stopping)
         happen("one")
 
-        follower.step()
+        with capture_logs() as logged:
+            follower.step()
 
         assert len(tries) == 1
         assert stopping.waits == 3
+        assert [line["event"] for line in logged] == ["hook.not_noted"]
         assert follower.step() > 0  # it is noted
 
 
@@ -413,7 +457,7 @@ def test_what_is_posted_is_the_event_and_its_number_is_the_id(follow, happen, re
     ((headers, body),) = receiver.calls
     event = json.loads(body)
     assert event["message"]["text"] == "Привет"
-    assert headers["webhook-id"] == str(event["seq"])
+    assert headers["webhook-id"] == event["id"]
     assert headers["Content-Type"] == "application/json"
     assert "webhook-signature" not in headers
 
@@ -460,7 +504,7 @@ def test_openssl_takes_the_signature_of_a_plain_secret(follow, happen, receiver)
 )
 def test_an_answer_that_is_no_yes_is_a_failure(receiver, status, more):
     receiver.status, receiver.headers = status, {"Location": receiver.url}
-    outcome = Post(receiver.url, None)({"seq": 1, "kind": "x"}, "")
+    outcome = Post(receiver.url, None)(EVENT, "")
 
     assert outcome == (f"127.0.0.1 answers {status}{more}", "thanks", "", False)
     assert len(receiver.calls) == 1
@@ -469,15 +513,45 @@ def test_an_answer_that_is_no_yes_is_a_failure(receiver, status, more):
 def test_a_receiver_that_hangs_is_given_up_in_time(receiver):
     receiver.hang.clear()
 
-    outcome = Post(receiver.url, None, limit_s=0.2)({"seq": 1, "kind": "x"}, "")
+    outcome = Post(receiver.url, None, limit_s=0.2)(EVENT, "")
 
     assert outcome.why == "127.0.0.1 does not answer within 0.2 s"
+
+
+@pytest.mark.parametrize(
+    ("answer", "drop", "why"),
+    [
+        (b"HTTP/1.1 100 Continue\r\n\r\n", b"", "127.0.0.1 does not answer within 0.3 s"),
+        (b"HTTP/1.1 200 OK\r\n", b"X: y\r\n", "127.0.0.1 does not answer within 0.3 s"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n", b"x", None),  # it has said yes
+        (b"HTTP/1.1 503 No\r\nContent-Length: 99\r\n\r\n", b"x", "127.0.0.1 answers 503"),
+    ],
+)
+def test_a_receiver_that_drips_is_given_up_in_time(answer, drop, why):
+    def drip():
+        with listening, listening.accept()[0] as connection, suppress(OSError):
+            connection.recv(65_536)
+            for piece in chain([answer], repeat(drop or answer)):
+                connection.sendall(piece)
+                time.sleep(0.05)
+
+    listening = socket.create_server(("127.0.0.1", 0))
+    thread = Thread(target=drip)
+    thread.start()
+    url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+    began = time.monotonic()
+
+    outcome = Post(url, None, limit_s=0.3)(EVENT, "")
+
+    assert time.monotonic() - began < 3
+    assert outcome.why == why
+    thread.join()
 
 
 def test_an_answer_without_end_is_not_read_to_it(receiver):
     receiver.body = b"x" * 5_000_000
 
-    outcome = Post(receiver.url, None)({"seq": 1, "kind": "x"}, "")
+    outcome = Post(receiver.url, None)(EVENT, "")
 
     assert outcome.why is None
     assert len(outcome.output) == 2_000
@@ -488,7 +562,7 @@ def test_an_answer_without_end_is_not_read_to_it(receiver):
 )
 def test_nothing_secret_of_an_address_is_told(url, monkeypatch):
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
-    outcome = Post(url, None)({"seq": 1, "kind": "x"}, "")
+    outcome = Post(url, None)(EVENT, "")
 
     assert outcome.why.startswith("cannot reach ")
     assert "SECRET" not in outcome.why
@@ -616,10 +690,33 @@ def test_nothing_runs_without_hooks(mirror):
 
 
 def test_a_program_is_given_up_at_its_limit():
-    outcome = Run(["sleep", "9"], Event(), limit_s=0.1)({"seq": 1, "kind": "x"}, "")
+    outcome = Run(["sleep", "9"], Event(), limit_s=0.1)(EVENT, "")
 
     assert outcome == ("it took longer than 0.1 s, and was ended", None, "", False)
 
 
 def test_followers_name_what_they_are(mirror):
     assert Follower(hook("tell"), Noted(), mirror).name == "tell"
+
+
+def test_a_clock_that_was_ahead_gives_no_delivery_more_time(follow, happen, ask, deliveries):
+    follower = follow(Noted(*["no"] * 9), patience=PATIENT)
+    happen("one")
+    follower.step()
+    ask("update deliveries set first_at = '2099-01-01T00:00:00.000000Z'")
+
+    go(follower, lambda: deliveries("attempts") == [(2,)])
+
+    assert deliveries("first_at < '2099'") == [(1,)]
+
+
+def test_of_what_waits_no_more_is_read_than_is_delivered(follow, happen, mirror):
+    follower = follow(Noted("no"))
+    happen(*map(str, range(50)))
+    fetched = []
+    follower.step()
+    follower._connected().row_factory = lambda _, row: fetched.append(row) or row
+
+    follower.step()
+
+    assert len(fetched) < 20

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -170,3 +171,79 @@ def test_it_gets_no_file_and_no_variable_of_ours(tmp_path):
 
     assert set(files) <= {"0", "1", "2", "3"}  # the last is the folder that it lists
     assert {line.partition("=")[0] for line in variables if line} <= {"PATH", "X"}
+
+
+def test_one_that_has_left_its_group_is_killed_as_well():
+    began = time.monotonic()
+    ended = python(
+        """import os, time
+if not (child := os.fork()):
+    os.setpgid(0, 0)
+    time.sleep(0.5)
+    os._exit(0)
+while os.getpgid(child) != child:
+    pass
+os.setpgid(0, child)
+time.sleep(20)
+""",
+        limit_s=0.4,
+    )
+
+    assert ended.why == "it took longer than 0.4 s, and was ended"
+    assert time.monotonic() - began < 10
+
+
+def test_one_that_cannot_be_killed_is_left(monkeypatch):
+    monkeypatch.setattr(programs, "UNDYING_S", 0.1)
+
+    def forbidden(*_):
+        raise PermissionError  # as for sudo, which belongs to root
+
+    monkeypatch.setattr(os, "killpg", forbidden)
+    monkeypatch.setattr(os, "kill", forbidden)
+    began = time.monotonic()
+
+    ended = run("sleep", "3", limit_s=0.1)
+
+    assert ended.why == "it took longer than 0.1 s, and was ended"
+    assert time.monotonic() - began < 2
+
+
+CALLED = """
+import signal, sys
+from threading import Event
+from semysync.follow import programs
+if len(sys.argv) > 2:
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have us ignore it
+print(programs.run(["sh", "-c", sys.argv[1]], b"", {"PATH": "/usr/bin:/bin"},
+                   limit_s=30, stopping=Event()).why)
+"""
+
+
+def test_a_failure_is_none_of_success_where_nobody_tells_how_it_ended():
+    ended = subprocess.run(
+        [sys.executable, "-c", CALLED, "exit 3", "ignored"], capture_output=True, check=True
+    )
+
+    assert ended.stdout.startswith(b"how it ended is not known")
+
+
+def test_it_ends_with_whoever_is_interrupted(tmp_path):
+    noted = tmp_path / "pid"
+    with subprocess.Popen(
+        [sys.executable, "-c", CALLED, f"echo $$ > {noted}; exec sleep 30"],
+        stderr=subprocess.DEVNULL,
+    ) as called:
+        wait_until(lambda: noted.exists() and noted.read_text().strip())
+        called.send_signal(signal.SIGINT)
+    pid = int(noted.read_text())
+
+    wait_until(lambda: not Path(f"/proc/{pid}/fd").exists() or is_zombie(pid))
+
+
+def is_zombie(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True

@@ -32,13 +32,13 @@ def test_the_snippet_takes_our_signature_and_no_other(secret):
     exec(block("python", "def is_genuine"), names)
     is_genuine = names["is_genuine"]
     body, now = b'{"seq": 7}', int(time.time())
-    headers = signing.headers(7, now, body, secret)
+    headers = signing.headers("7-x", now, body, secret)
 
     assert is_genuine(headers, body, secret)
     assert not is_genuine(headers, body + b" ", secret)
     assert not is_genuine(headers | {"webhook-id": "8"}, body, secret)
     assert not is_genuine(headers, body, "another secret of ours")
-    old = signing.headers(7, now - 1000, body, secret)
+    old = signing.headers("7-x", now - 1000, body, secret)
     assert not is_genuine(old, body, secret)
 
 
@@ -91,9 +91,11 @@ def forward(tmp_path, ask, mirror):
     )
     command.chmod(0o755)
 
-    def forward(seq=7, **fields):
+    def forward(seq=7, *, gone=False, **fields):
         event = sample(["message.received"], "x")
         event["message"] |= fields
+        if gone:
+            event["message"] = None
         return subprocess.run(
             [program, "+79207654321"],
             input=json.dumps(event).encode(),
@@ -114,9 +116,10 @@ def test_a_message_is_forwarded_once_and_no_loop_begins(forward, ask):
         forward(8, contact="+79207654321", text="Got it").returncode,  # the phone itself
         forward(9, text="Fwd +79201234567: Hello").returncode,  # forwarded once already
         forward(10, text="[ussd]").returncode,  # can never be sent, and must not block the rest
+        forward(11, gone=True).returncode,  # the person was forgotten
     ]
 
-    assert codes == [0] * 5
+    assert codes == [0] * 6
     assert ask("select phone, text from outbox") == [
         ("+79207654321", f"Fwd +79201234567: {hostile}")
     ]

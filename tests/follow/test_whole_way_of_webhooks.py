@@ -44,7 +44,7 @@ def mortal(name, function):
 actions.Run.__call__ = mortal("action", actions.Run.__call__)
 followers.keep = mortal("storing", followers.keep)
 followers.move = mortal("moving", followers.move)
-hooks.Follower._kept = mortal("noting", hooks.Follower._kept)
+hooks.Follower._not_kept = mortal("noting", hooks.Follower._not_kept)
 from semysync.cli import main
 main()
 """
