@@ -47,21 +47,24 @@ def hooks(
     """
     Show the hooks: how far each has come, and what it could not deliver.
 
-    Ends with 1 where a delivery fails, or was given up.
+    Ends with 1 where a delivery of one that is configured fails, or was given up.
     """
-    if context.invoked_subcommand:
+    if context.invoked_subcommand:  # it has these options, too: they may stand before its name
+        here = {"config": config, "database": database}
+        context.default_map = dict.fromkeys(("test", "replay", "skip"), here)
         return
     settings, path = configured(config, database)
     with explained(path, reading=True), closing(open_reader(path)) as conn:
         standing = {row["name"]: row for row in followers.overview(conn)}
         unfinished = followers.unfinished(conn)
+    configured_ones = {hook.name for hook in settings.hook}
     rows = [described(hook, standing.pop(hook.name or "", {})) for hook in settings.hook]
     rows += [described(None, row) for row in standing.values()]
     if as_json:
         print_json({"hooks": rows, "deliveries": unfinished})
     else:
         show(rows, unfinished)
-    if unfinished:
+    if any(row["follower"] in configured_ones for row in unfinished):
         sys.exit(1)
 
 
@@ -199,6 +202,39 @@ def replay(config: Path | None, database: Path | None, first: int, name: str) ->
         click.echo(f"{name} tries event {begins} again, without a wait")
     else:
         click.echo(f"{name} goes on with event {begins}, and repeats what is up to {at}")
+    tell_if_nobody_runs(path)
+
+
+@hooks.command(epilog=examples("semysync hooks skip tell", "semysync hooks skip tell --all"))
+@config_option
+@database_option
+@click.option("--all", "everything", is_flag=True, help="Skip all events that are still to come.")
+@click.argument("name")
+def skip(config: Path | None, database: Path | None, everything: bool, name: str) -> None:
+    """
+    Let a hook go on behind the event that it cannot deliver.
+
+    That is kept as dead, with the reason, and can be repeated by `replay`.
+    """
+    settings, path = configured(config, database)
+    named(settings, name)
+    must_exist(path)
+    with explained(path), closing(connect(path)) as conn:
+        check_version(conn, path)
+        with writing(conn):
+            at = followers.position(conn, name)
+            to = followers.skip(conn, name, everything=everything)
+    if at is None:
+        raise click.UsageError(f"{name} has not begun yet: it does when the daemon starts")
+    if to is None:
+        why = "has seen every event" if everything else "stands at no event that fails"
+        raise click.UsageError(f"{name} {why}: there is nothing to skip")
+    click.echo(f"{name} goes on behind event {to}")
+    tell_if_nobody_runs(path)
+
+
+def tell_if_nobody_runs(path: Path) -> None:
+    """Say that nothing happens before a daemon is started, where none runs."""
     if is_held(path, Right.SENDER) is False:
         complain("no daemon runs: it goes on when `semysync run` is started")
 

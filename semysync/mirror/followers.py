@@ -81,6 +81,18 @@ SET_BACK = "update followers set position = :position where name = :name and pos
 
 FORGET = "delete from deliveries where follower = :name and seq > :position"
 
+SKIPPED = """
+update deliveries
+   set status = 'dead', next_at = null, error = 'skipped by hand: ' || coalesce(error, '')
+ where follower = :name and status = 'failing'
+   and seq = (select min(seq) from deliveries
+               where follower = :name and status = 'failing'
+                 and seq > (select position from followers where name = :name))
+returning seq
+"""
+
+GO_ON_AT = "update followers set position = :position where name = :name and position < :position"
+
 POSITIONS = "select name, position from followers"
 
 NEWEST = """
@@ -205,6 +217,19 @@ def set_back(conn: sqlite3.Connection, name: str, first: int) -> bool:
     if moved:
         conn.execute(FORGET, {"name": name, "position": first - 1})
     return moved
+
+
+def skip(conn: sqlite3.Connection, name: str, *, everything: bool = False) -> int | None:
+    """
+    Let a follower go on behind the event that it cannot deliver, or behind all that there are.
+
+    What failed is kept as dead. Returns the event that it is done with by that; None where nothing
+    is skipped.
+    """
+    failed = conn.execute(SKIPPED, {"name": name}).fetchall()
+    to = newest(conn) if everything else failed[0][0] if failed else 0
+    moved = conn.execute(GO_ON_AT, {"name": name, "position": to}).rowcount == 1
+    return int(to) if moved else None
 
 
 def slowest(conn: sqlite3.Connection, named: Collection[str]) -> int | None:

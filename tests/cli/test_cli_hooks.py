@@ -135,3 +135,63 @@ def test_without_hooks_it_says_how_to_make_one(program, sandbox):
     program.mirror_here()
 
     assert "There are no hooks" in program.run("hooks").stdout
+
+
+@pytest.fixture
+def behind(program):
+    """A hook that has three events before it, and cannot deliver the first."""
+    program.mirror_here()
+    with closing(sqlite3.connect(program.mirror, isolation_level=None)) as conn:
+        for _ in range(3):
+            conn.execute("insert into events (kind) values ('draft.held')")
+        conn.execute("insert into followers values ('broken', 0, '2026-01-01')")
+        conn.execute(
+            "insert into deliveries values ('broken', 1, 'draft.held', 'failing', 4, "
+            "'2026-01-01', '2026-01-01', '2026-01-02', 'it ended with 1', null, '')"
+        )
+    return program
+
+
+def test_an_event_that_always_fails_is_skipped_and_kept_as_dead(behind):
+    skipped = behind.run("hooks", "skip", "broken")
+    again = behind.run("hooks", "skip", "broken")
+
+    assert (skipped.returncode, skipped.stdout) == (0, "broken goes on behind event 1\n")
+    assert "no daemon runs" in skipped.stderr
+    assert again.returncode == 2
+    assert "broken stands at no event that fails" in again.stderr
+    assert behind.ask("select position from followers") == [(1,)]
+    assert behind.ask("select status, next_at, error from deliveries") == [
+        ("dead", None, "skipped by hand: it ended with 1")
+    ]
+
+
+def test_all_that_waits_is_skipped(behind):
+    skipped = behind.run("hooks", "skip", "broken", "--all")
+    again = behind.run("hooks", "skip", "broken", "--all")
+    early = behind.run("hooks", "skip", "log")
+
+    assert skipped.stdout == "broken goes on behind event 3\n"
+    assert behind.ask("select position, status from followers, deliveries") == [(3, "dead")]
+    assert "broken has seen every event" in again.stderr
+    assert "log has not begun yet" in early.stderr
+
+
+def test_what_a_hook_that_is_gone_has_left_undone_is_shown_and_no_alarm(behind, sandbox):
+    with_it = behind.run("hooks")
+    behind.configure(sandbox.base_url)
+    without_it = behind.run("hooks")
+
+    assert (with_it.returncode, without_it.returncode) == (1, 0)
+    assert "it ended with 1" in without_it.stdout
+
+
+def test_options_may_stand_before_the_name_of_the_command(behind):
+    elsewhere = behind.config.rename(behind.config.with_name("elsewhere.toml"))
+    tried = behind.run("hooks", "--config", elsewhere, "test", "broken")
+    skipped = behind.run(
+        "hooks", "--database", behind.mirror, "skip", "broken", "--config", elsewhere
+    )
+
+    assert "it ended with 1" in tried.stderr
+    assert "behind event 1" in skipped.stdout
