@@ -285,6 +285,7 @@ class Loop:
                 self._client.first(is_hinted),
                 Store.open(self._mirror, self._config.locale()) as store,
             ):
+                store.between = self._go_on
                 self._configure(store)
                 if not job.needs_devices or self._knows_devices(job, store):
                     self._judge(job, store, self._step(job, store))
@@ -297,6 +298,11 @@ class Loop:
             self._gate.broke(job)
             self._telling.broke(job.name, exc)
             self._note_broken(job, exc)
+
+    def _go_on(self) -> None:
+        """Let a pass go on, unless the program is to end."""
+        if self._stopping.is_set():
+            raise Stopped
 
     def _knows_devices(self, job: Job, store: Store) -> bool:
         """Tell whether there are devices to ask for; before the first answer wait for that."""
@@ -386,6 +392,7 @@ class Loop:
     def _configure(self, store: Store) -> None:
         """Bring the mirror in line with the configuration, before the first pass."""
         with self._configuring:
+            self._go_on()
             if self._configured:
                 return
             pull = self._config.pull

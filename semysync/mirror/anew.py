@@ -2,8 +2,8 @@
 Write down anew what the mirror holds, where more is known than when it was written.
 
 `learn` is for what clocks stand at, `apply_locale` for what the configuration says. Both are given a
-connection and make short transactions. They note what they go by when all rows agree with it: one
-who is cut off does the rest the next time.
+connection and make short transactions, and call `between` them, which may raise. They note what
+they go by when all rows agree with it: one who is cut off does the rest the next time.
 """
 
 import sqlite3
@@ -64,10 +64,15 @@ select id from sent
 """
 
 Anew = Callable[[Row], Row]
+Between = Callable[[], object]
 
 
 def learn(
-    conn: sqlite3.Connection, locale: Locale, service: int | None, phones: Mapping[int, int]
+    conn: sqlite3.Connection,
+    locale: Locale,
+    service: int | None,
+    phones: Mapping[int, int],
+    between: Between,
 ) -> None:
     """
     Learn what the clocks of the service and of phones stand at, in minutes east.
@@ -84,22 +89,22 @@ def learn(
     awaited = was.service is None or not was.phones.keys() >= now.phones.keys()
     rows = 0
     if awaited:
-        rows += _write_all(conn, knowing, only_unknown=True)
+        rows += _write_all(conn, knowing, between, only_unknown=True)
     moved = was.service != now.service
     if locale.timezone == "auto" and moved and was.service is not None and now.service is not None:
-        rows += _move_service(conn, knowing, was.service, now.service)
+        rows += _move_service(conn, knowing, between, was.service, now.service)
     if locale.phone_timezone == "auto":
         for number, offset in was.phones.items():
             if offset != now.phones[number]:
-                rows += _move_phone(conn, knowing, number, offset, now.phones[number])
+                rows += _move_phone(conn, knowing, between, number, offset, now.phones[number])
     with writing(conn):
         clocks.learn(conn, now)
     if awaited:  # what another program has stored meanwhile, which could not know
-        rows += _write_all(conn, knowing, only_unknown=True)
+        rows += _write_all(conn, knowing, between, only_unknown=True)
     log.info("clocks.learnt", rewritten=rows)
 
 
-def apply_locale(conn: sqlite3.Connection, locale: Locale) -> None:
+def apply_locale(conn: sqlite3.Connection, locale: Locale, between: Between) -> None:
     """Write every row anew where the configuration says something else than when it was written."""
     wanted: dict[str, str | None] = msgspec.to_builtins(locale)
     if all(settings.find(conn, key) == value for key, value in wanted.items()):
@@ -107,7 +112,7 @@ def apply_locale(conn: sqlite3.Connection, locale: Locale) -> None:
     if any(boxes.newest(conn, box, WHOLE_ACCOUNT, 0) for box in Box):
         log.info("mirror.rewriting", because="the configuration has another zone or region")
         knowing = Writing(clocks.known(conn, locale), locale.region)
-        rows = _write_all(conn, knowing, only_unknown=False)
+        rows = _write_all(conn, knowing, between, only_unknown=False)
         log.info("mirror.rewritten", rows=rows)
     with writing(conn):
         contacts.follow_region(conn, locale.region)
@@ -116,11 +121,13 @@ def apply_locale(conn: sqlite3.Connection, locale: Locale) -> None:
             settings.put(conn, key, value)
 
 
-def _write_all(conn: sqlite3.Connection, knowing: Writing, *, only_unknown: bool) -> int:
+def _write_all(
+    conn: sqlite3.Connection, knowing: Writing, between: Between, *, only_unknown: bool
+) -> int:
     rows = 0
     for box, table in TABLES.items():
         query = table.unknown if only_unknown else table.after
-        rows += _write(conn, box, query, {}, _again(table, knowing))
+        rows += _write(conn, box, query, {}, _again(table, knowing), between=between)
     return rows
 
 
@@ -129,7 +136,13 @@ def _again(table: Table, knowing: Writing) -> Anew:
 
 
 def _write(
-    conn: sqlite3.Connection, box: Box, query: str, values: Mapping[str, object], anew: Anew
+    conn: sqlite3.Connection,
+    box: Box,
+    query: str,
+    values: Mapping[str, object],
+    anew: Anew,
+    *,
+    between: Between,
 ) -> int:
     """Write the rows anew that a query names, a slice at a time; return how many are others now."""
     last = rows = 0
@@ -147,10 +160,16 @@ def _write(
             moved = [(old, new) for old, new in written if old != new]
             boxes.change(conn, table, moved, None)
         rows += len(moved)
+        between()
 
 
-def _move_phone(
-    conn: sqlite3.Connection, knowing: Writing, device_id: int, was: int, now: int
+def _move_phone(  # noqa: PLR0917
+    conn: sqlite3.Connection,
+    knowing: Writing,
+    between: Between,
+    device_id: int,
+    was: int,
+    now: int,
 ) -> int:
     """Put right what came since a phone's clock stands otherwise, or was wrongly taken to."""
     rows = 0
@@ -163,18 +182,21 @@ def _move_phone(
             first = 0
         if first is not None:
             anew = _moved(table, knowing, phone=now)
-            rows += _write(conn, box, BY_PHONE[box], {**values, "first": first}, anew)
+            named = {**values, "first": first}
+            rows += _write(conn, box, BY_PHONE[box], named, anew, between=between)
     return rows
 
 
-def _move_service(conn: sqlite3.Connection, knowing: Writing, was: int, now: int) -> int:
+def _move_service(
+    conn: sqlite3.Connection, knowing: Writing, between: Between, was: int, now: int
+) -> int:
     """Put right what came since the service's clock stands otherwise."""
     values = {"was": was, "most": LOOKED_AT}
     first = since(_spans(conn.execute(MIRRORED, values)), timedelta(minutes=now - was))
     if first is None:
         return 0
     anew = _moved(TABLES[Box.SENT], knowing, service=now)
-    return _write(conn, Box.SENT, BY_SERVICE, {**values, "first": first}, anew)
+    return _write(conn, Box.SENT, BY_SERVICE, {**values, "first": first}, anew, between=between)
 
 
 def _moved(

@@ -7,7 +7,7 @@ a file cannot be used becomes one of our errors, a sentence with what to do.
 """
 
 import sqlite3
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -76,6 +76,8 @@ class Store(AbstractContextManager["Store"]):
         self._locale = locale
         self._db = Database(connect(path), recursive_triggers=False)
         self._known_devices: set[int] | None = None
+        #: called between the transactions of a work that may be long; what it raises breaks that off
+        self.between: Callable[[], object] = lambda: None
 
     @classmethod
     def open(cls, path: Path, locale: Locale = ANYWHERE) -> Self:
@@ -335,12 +337,12 @@ class Store(AbstractContextManager["Store"]):
         Rows that were written when less was known are put right.
         """
         with self._connected() as conn:
-            anew.learn(conn, self._locale, service, phones)
+            anew.learn(conn, self._locale, service, phones, self.between)
 
     def apply_locale(self) -> None:
         """Write every row anew where the configuration says something else than when it was written."""
         with self._connected() as conn:
-            anew.apply_locale(conn, self._locale)
+            anew.apply_locale(conn, self._locale, self.between)
 
     def make_indexes(self, box: Box) -> None:
         """Make the indexes of a box that a first load does without; nothing where they are there."""

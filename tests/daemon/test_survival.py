@@ -328,6 +328,35 @@ def test_another_place_of_the_mirror_needs_a_restart_and_the_rest_is_followed(pr
         assert ended(process) == 0
 
 
+# The program, to which it takes long to write the mirror anew.
+REWRITING = """
+import time
+from semysync.mirror import anew, boxes
+anew.SLICE, change = 1, boxes.change
+boxes.change = lambda *rest: (time.sleep(0.05), change(*rest))
+"""
+
+
+def test_neither_a_stop_nor_a_new_configuration_waits_until_a_mirror_is_written_anew(
+    program, sandbox
+):
+    program.mirror_here()
+    zone = "timezone = '+03:00'\nphone_timezone = '+03:00'"
+    program.configure(sandbox.base_url, api=zone, rest=QUICK)
+    with program.running("run", code=REWRITING + HASTY) as process:
+        log = Log(process)
+        wait_until(lambda: log.has("mirror.rewriting"), process)
+
+        process.send_signal(signal.SIGHUP)
+
+        wait_until(lambda: log.has("configuration.reread"), process)
+        wait_until(lambda: log.names().count("mirror.rewriting") == 2, process)
+        assert ended(process) == 0
+    assert log.names()[-1] == "daemon.stopped"
+    assert not log.has("daemon.abandoned")
+    assert not log.has("mirror.rewritten")
+
+
 # The mirror
 
 
