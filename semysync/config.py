@@ -191,8 +191,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         if "CREDENTIALS_DIRECTORY" in environ and os.path.exists(credential):  # noqa: PTH110
             return _token_in(credential, f"the credential {credential}")
         raise ConfigError(
-            "no token: set `token_file` in [api], or $SEMYSYNC_TOKEN; the service shows it in its "
-            "control panel under /myprofile/usertoken"
+            "no token: `semysync init` asks for it; or set `token_file` in [api], or "
+            "$SEMYSYNC_TOKEN; the service shows it in its control panel under /myprofile/usertoken"
         )
 
     def mirror(self, environ: Mapping[str, str] = os.environ) -> Path:

@@ -142,7 +142,13 @@ def _for_terminal(
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+        show_edge=False,
+        header_style="bold",
+    )
     for place, heading in enumerate(headings[:-1]):
         justify: Literal["left", "right"] = "right" if place in right else "left"
         table.add_column(heading, no_wrap=True, overflow="ellipsis", justify=justify)
@@ -173,4 +179,4 @@ def _print_for_pipe(rows: list[list[str]], right: Collection[int]) -> None:
             " " * (width - cell_len(cell)) + cell if place in right else set_cell_size(cell, width)
             for place, (cell, width) in enumerate(zip(row, widths, strict=True))
         )
-        click.echo("   ".join(cells).rstrip())
+        click.echo("  ".join(cells).rstrip())

@@ -54,6 +54,8 @@ def forget(
             sys.exit(1)
         found = person.counts(conn, theirs)
         if not found:
+            if as_json:
+                print_json({"messages": 0, "drafts": 0})
             complain(f"nothing is known of {contact}")
             sys.exit(1)
         if not yes:

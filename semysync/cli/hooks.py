@@ -136,8 +136,9 @@ def state(row: Mapping[str, Any], failing: Mapping[str, Any] | None) -> str:
 
 @hooks.command(epilog=examples("semysync hooks test tell"))
 @config_option
+@json_option
 @click.argument("name")
-def test(config: Path | None, name: str) -> None:
+def test(config: Path | None, name: str, as_json: bool) -> None:
     """
     Let a hook do what it does, here and now, with a message that never was.
 
@@ -154,13 +155,17 @@ def test(config: Path | None, name: str) -> None:
     hook = named(settings, name)
     log.silence()
     outcome = action_of(hook, Event())(sample(hook.on, utc_text(datetime.now(UTC))), "")
-    if outcome.output:
+    if as_json:
+        facts = {"hook": name, "done": not outcome.why}
+        print_json(facts | {"error": outcome.why or None, "output": outcome.output or None})
+    elif outcome.output:
         for line in outcome.output.splitlines():
             click.echo(one_line(line))
     if outcome.why:
         complain(f"{name}: {outcome.why}")
         sys.exit(1)
-    click.echo(f"{name}: done")
+    if not as_json:
+        click.echo(f"{name}: done")
 
 
 @hooks.command(epilog=examples("semysync hooks replay tell --from 1200"))
@@ -174,8 +179,11 @@ def test(config: Path | None, name: str) -> None:
     required=True,
     help="The first event to repeat: `seq` in the table events.",
 )
+@json_option
 @click.argument("name")
-def replay(config: Path | None, database: Path | None, first: int, name: str) -> None:
+def replay(
+    config: Path | None, database: Path | None, first: int, name: str, as_json: bool
+) -> None:
     """
     Let a hook go through the events again, from one on.
 
@@ -198,7 +206,9 @@ def replay(config: Path | None, database: Path | None, first: int, name: str) ->
         raise click.UsageError(f"{name} is at event {at}, and comes to {first} by itself")
     if begins > first:
         complain(f"the events before {begins} are gone, since they are older than `events_days`")
-    if begins > at:
+    if as_json:
+        print_json({"hook": name, "from": begins})
+    elif begins > at:
         click.echo(f"{name} tries event {begins} again, without a wait")
     else:
         click.echo(f"{name} goes on with event {begins}, and repeats what is up to {at}")

@@ -250,7 +250,7 @@ def conversations(
             )
             for row in rows
         ],
-        right={2, 3},
+        right={0, 2, 3},
     )
 
 
@@ -280,7 +280,7 @@ def line_of(row: Row) -> str:
     arrow = "<" if row["direction"] == "in" else ">"
     at = local_minute(row["at"], in_utc=row["in_utc"])
     who = click.style(one_line(row["name"] or row["contact"] or ""), bold=True)
-    return f"{at:<17} {arrow} {who}  {one_line(row['text'] or '')}{status and f'  ({status})'}"
+    return f"{at:>17} {arrow} {who}  {one_line(row['text'] or '')}{status and f'  ({status})'}"
 
 
 def data_version(conn: Connection) -> int:
@@ -302,6 +302,7 @@ def print_messages(rows: Sequence[Row], *, latest_last: bool = False) -> None:
             )
             for row in rows
         ],
+        right={0},  # a ~ stands before the column
         latest_last=latest_last,
     )  # fmt: skip
 
@@ -316,7 +317,7 @@ def marked(text: str | None) -> list[Piece]:
 
 
 def shown(row: Row) -> dict[str, object]:
-    """Return a message for JSON."""
+    """Return a message, or a conversation, for JSON."""
     ours = {"in_utc", "score", "marked"}
     return {key: row[key] for key in row.keys() if key not in ours}  # noqa: SIM118
 

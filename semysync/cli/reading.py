@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from sqlite3 import Connection
 
@@ -16,16 +17,10 @@ from semysync.cli.common import (
     print_table,
     reader_path,
 )
+from semysync.mirror.condition import Phone, phones
 from semysync.mirror.file import explained, open_reader
 
 MOST = 2**62  # what SQLite takes for a limit
-
-DEVICES = """
-select id, name, label, channel, battery, service_on, use_for_sending, archived, last_active_at,
-       missing_since
-  from devices
- order by archived, last_active_at desc, id
-"""
 
 
 @click.command(epilog=examples("semysync devices", "semysync devices --json"))
@@ -33,30 +28,36 @@ select id, name, label, channel, battery, service_on, use_for_sending, archived,
 @database_option
 @json_option
 def devices(config: Path | None, database: Path | None, as_json: bool) -> None:
-    """Show the phones of the account, as they were when last asked."""
+    """
+    Show the phones of the account, as they were when last asked, those in use first.
+
+    A time with a ~ is as the phone printed it, since its zone is not known. JSON has the devices as
+    `semysync status --json` has them.
+    """
     with reading(config, database) as conn:
-        rows = conn.execute(DEVICES).fetchall()
+        found = phones(conn, datetime.now(UTC))
     if as_json:
-        print_json([dict(row) for row in rows])
+        print_json([phone._asdict() for phone in found])
         return
-    if not rows:
+    if not found:
         click.echo("No devices.")
         return
     print_table(
-        ["id", "name", "channel", "battery", "service", "sends", "last active", "note"],
+        ["id", "name", "channel", "battery", "service", "sends", "last seen", "note"],
         [
             (
-                row["id"],
-                row["label"] or row["name"],
-                row["channel"],
-                "" if row["battery"] is None else f"{row['battery']} %",
-                on_or_off(row["service_on"]),
-                on_or_off(row["use_for_sending"]),
-                short_time(row["last_active_at"]),
-                note_on(row["archived"], row["missing_since"]),
+                phone.id,
+                phone.name,
+                phone.channel,
+                "" if phone.battery is None else f"{phone.battery} %",
+                on_or_off(phone.service_on),
+                on_or_off(phone.use_for_sending),
+                seen(phone),
+                note_on(phone),
             )
-            for row in rows
+            for phone in found
         ],
+        right={3},
     )
 
 
@@ -82,13 +83,23 @@ def short_time(text: str | None) -> str:
     return text[:19].replace("T", " ") if text else ""
 
 
-def on_or_off(flag: int | None) -> str:
+def seen(phone: Phone) -> str:
+    """Say when a phone was in touch last, as far as that is known."""
+    if phone.seen_s is not None:
+        return f"{rough_age(phone.seen_s)} ago"
+    return f"~{short_time(phone.last_active_at)[:16]}" if phone.last_active_at else "never"
+
+
+def on_or_off(flag: bool | None) -> str:
     """Say a flag; nothing where it is unknown."""
-    return {0: "off", 1: "on"}.get(flag, "") if flag is not None else ""
+    return {True: "on", False: "off"}.get(flag, "") if flag is not None else ""
 
 
-def note_on(archived: int, missing_since: str | None) -> str:
+def note_on(phone: Phone) -> str:
     """Say what is special about a device."""
-    if missing_since:
-        return f"gone since {short_time(missing_since)}"
-    return "archived" if archived else ""
+    if phone.gone:
+        return "gone from the account"
+    if phone.archived:
+        return "archived"
+    wrong = {"offline": phone.offline, "battery low": phone.battery_low}
+    return ", ".join(what for what, holds in wrong.items() if holds)

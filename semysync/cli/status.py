@@ -17,7 +17,7 @@ from semysync.cli.common import (
     one_line,
     print_json,
 )
-from semysync.cli.reading import reading, rough_age, short_time
+from semysync.cli.reading import reading, rough_age, seen, short_time
 from semysync.mirror.condition import Condition, Phone, condition
 from semysync.mirror.lock import Right, is_held
 
@@ -164,7 +164,7 @@ def phones(devices: Sequence[Phone]) -> Iterator[str]:
     ]
     heading = "devices"
     for phone, cells in zip(ordered, aligned(rows), strict=False):
-        yield f"{heading:<8} {cells}   {contact_of(phone)}"
+        yield f"{heading:<8} {cells}  {contact_of(phone)}"
         heading = ""
     others = [f"{len(there) - SHOWN:,} more in use"] if len(there) > SHOWN else []
     archived, gone = (sum(getattr(p, what) for p in devices) for what in ("archived", "gone"))
@@ -181,10 +181,7 @@ def battery_of(phone: Phone) -> str:
 
 def contact_of(phone: Phone) -> str:
     """Say when a phone was in touch last, and what is wrong with it."""
-    if phone.seen_s is not None:
-        seen = f"seen {rough_age(phone.seen_s)} ago"
-    else:
-        seen = f"seen {short_time(phone.last_active_at)}" if phone.last_active_at else "never seen"
+    at = seen(phone)
     wrong = []
     if phone.offline:
         wrong.append(paint("offline", "red"))
@@ -194,7 +191,7 @@ def contact_of(phone: Phone) -> str:
         wrong.append(paint("switched off in the app", "yellow"))
     if phone.use_for_sending is False:
         wrong.append("not used for sending")
-    return ", ".join([seen, *wrong])
+    return ", ".join(["never seen" if at == "never" else f"seen {at}", *wrong])
 
 
 def aligned(rows: Iterable[Sequence[str]]) -> Iterator[str]:
@@ -204,7 +201,7 @@ def aligned(rows: Iterable[Sequence[str]]) -> Iterator[str]:
     rows = list(rows)
     widths = [min(max(map(cell_len, column)), 30) for column in zip(*rows, strict=True)]
     for row in rows:
-        yield "   ".join(map(set_cell_size, row, widths))
+        yield "  ".join(map(set_cell_size, row, widths))
 
 
 def paint(text: str, colour: str, *, bold: bool = False) -> str:

@@ -144,7 +144,7 @@ def _condition(conn: sqlite3.Connection, now: datetime) -> Condition:
             "drafts": dict(conn.execute(OUTBOX).fetchall()),
         },
         stuck=conn.execute(STUCK).fetchone()[0],
-        devices=[_phone(row, now) for row in conn.execute(DEVICES)],
+        devices=phones(conn, now),
         account={
             "messages_left": left,
             "plan_ends_at": ends_at,
@@ -157,6 +157,11 @@ def _condition(conn: sqlite3.Connection, now: datetime) -> Condition:
         backup_at=copy.at if copy else None,
         backup_path=str(copy.path) if copy else None,
     )
+
+
+def phones(conn: sqlite3.Connection, now: datetime) -> list[Phone]:
+    """Return the devices of the account, those in use and seen last first."""
+    return [_phone(row, now) for row in conn.execute(DEVICES)]
 
 
 def _phone(row: sqlite3.Row, now: datetime) -> Phone:

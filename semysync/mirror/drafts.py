@@ -278,6 +278,9 @@ def cancel(conn: sqlite3.Connection, draft_id: int) -> Outcome:
         return _no_such(draft_id)
     if status in {"cancelled", "cancelling"}:
         return Outcome(draft_id, done=True, sentence=f"is {status} already", status=status)
+    if status in {*ENDED, "on_phone"}:
+        sentence = f"is {status}: it is too late to cancel it"
+        return Outcome(draft_id, done=False, sentence=sentence, status=status)
     moved = _move(conn, draft_id, "cancelling")
     if moved.done and moved.status != "cancelled":
         sentence = (
@@ -297,6 +300,9 @@ def hold(conn: sqlite3.Connection, draft_id: int) -> Outcome:
     if status == "unknown":
         sentence = "was sent and its answer was lost: it cannot be held"
         return Outcome(draft_id, done=False, sentence=sentence, status=status)
+    if status != "queued":
+        sentence = f"is {status}: only one that is queued can be held"
+        return Outcome(draft_id, done=False, sentence=sentence, status=status)
     return _move(conn, draft_id, "held")
 
 
@@ -310,7 +316,7 @@ def release(conn: sqlite3.Connection, draft_id: int) -> Outcome:
     if status == "unknown":
         sentence = f"is not held, its answer was lost: see `semysync retry {draft_id}`"
         return Outcome(draft_id, done=False, sentence=sentence, status=status)
-    if status in IN_FLIGHT:
+    if status != "held":
         sentence = f"is {status}, not held"
         return Outcome(draft_id, done=False, sentence=sentence, status=status)
     return _move(conn, draft_id, "queued")

@@ -37,11 +37,11 @@ _CLAUSES = {
 
 # Rows of a box in the shape of the view `messages`.
 _RECEIVED = """
-select 'in' as direction, contact, inbox.text as text, received_at as at, 'received' as status,
+select received_at as at, 'in' as direction, contact, inbox.text as text, 'received' as status,
        device_id as device, channel, phone, inbox.id as id, utc_offset is not null as in_utc"""
 
 _SENT = """
-select 'out' as direction, contact, sent.text as text, created_at as at, status,
+select created_at as at, 'out' as direction, contact, sent.text as text, status,
        device_id as device, channel, phone, sent.id as id, utc_offset is not null as in_utc"""
 
 _HITS = {
@@ -68,9 +68,11 @@ select seq, box, message_id
  limit :limit
 """
 
+_SHOWN = "at, direction, messages.contact, name, text, status, device, channel, phone, id, in_utc"
+
 _ONE = {
-    "inbox": f"select messages.*, name from ({_RECEIVED} from inbox where id = :id) as messages",  # noqa: S608
-    "sent": f"select messages.*, name from ({_SENT} from sent where id = :id) as messages",  # noqa: S608
+    "inbox": f"select {_SHOWN} from ({_RECEIVED} from inbox where id = :id) as messages",  # noqa: S608
+    "sent": f"select {_SHOWN} from ({_SENT} from sent where id = :id) as messages",  # noqa: S608
 }
 
 #: a row for each conversation; `in_utc` says whether `last_at` is UTC, or as it was printed
@@ -139,8 +141,8 @@ def hits(
     ]
     order = "at desc, id desc" if newest_first else "score, at desc, id desc"
     return conn.execute(
-        f"select hits.*, name from ({' union all '.join(arms)}) as hits "  # noqa: S608
-        f"left join contacts on contacts.contact = hits.contact order by {order} limit :limit",
+        f"select {_SHOWN}, score, marked from ({' union all '.join(arms)}) as messages "  # noqa: S608
+        f"{_JOINED} order by {order} limit :limit",
         named,
     ).fetchall()
 

@@ -291,7 +291,7 @@ def test_cancel_ends_what_waits_and_notes_the_wish_for_what_is_on_its_way(here):
     assert {ids["sending"], ids["unknown"], ids["accepted"]} <= {id_ for (id_,) in wished}
 
 
-def test_cancel_shows_the_sentence_of_the_table(here):
+def test_cancel_says_for_what_it_is_too_late(here):
     ids = one_of_each(here)
 
     ended = here.run("cancel", ids["on_phone"], ids["delivered"], ids["cancelled"], 77)
@@ -299,10 +299,23 @@ def test_cancel_shows_the_sentence_of_the_table(here):
     assert ended.returncode == 1
     assert ended.stdout == f"Draft {ids['cancelled']} is cancelled already.\n"
     assert ended.stderr.splitlines() == [
-        f"semysync: draft {ids['on_phone']}: outbox.status: it is too late to cancel this draft",
-        f"semysync: draft {ids['delivered']}: outbox.status: it is too late to cancel this draft",
+        f"semysync: draft {ids['on_phone']} is on_phone: it is too late to cancel it",
+        f"semysync: draft {ids['delivered']} is delivered: it is too late to cancel it",
         "semysync: draft 77 is not in the outbox",
     ]
+
+
+def test_what_is_on_its_way_or_finished_is_neither_held_nor_released(here):
+    ids = one_of_each(here)
+
+    for status in ("sending", "on_phone", "delivered"):
+        held, released = here.run("hold", ids[status]), here.run("release", ids[status])
+
+        assert (held.returncode, released.returncode) == (1, 1)
+        assert held.stderr == (
+            f"semysync: draft {ids[status]} is {status}: only one that is queued can be held\n"
+        )
+        assert released.stderr == f"semysync: draft {ids[status]} is {status}, not held\n"
 
 
 def test_hold_and_release(here):

@@ -134,7 +134,7 @@ def test_a_reader_that_has_seen_enough_is_no_error(synced):
     )
 
     assert ended.stderr == b""
-    assert ended.stdout.startswith(b"[\nwhen")
+    assert ended.stdout.startswith(b"[\n       when (")
 
 
 def test_a_terminal_without_the_letters_gets_escapes(synced):
@@ -171,7 +171,7 @@ def test_devices_tells_what_is_gone_and_what_is_archived(synced, sandbox):
     lines = synced.run("devices").stdout.splitlines()
 
     notes = {line.split()[0]: line for line in lines[1:]}
-    assert "gone since" in notes[str(first)]
+    assert "gone from the account" in notes[str(first)]
     assert notes[str(second)].endswith("archived")
 
 
@@ -264,3 +264,20 @@ def test_readers_import_nothing_slow(synced):
 
     for command in (["--help"], ["status"], ["--version"]):
         assert synced.run(*command, code=code).stdout.endswith("\n[]\n")
+
+
+def test_devices_are_those_of_status_and_say_what_is_wrong(synced):
+    change(synced, "update devices set utc_offset = null")
+    change(
+        synced,
+        "insert or replace into device_states (device_id, offline_since)"
+        " select id, '2026-01-01T00:00:00.000000Z' from devices limit 1",
+    )
+    shown = synced.run("devices").stdout
+    rows = json.loads(synced.run("devices", "--json").stdout)
+
+    assert rows == json.loads(synced.run("status", "--json").stdout)["devices"]
+    assert {row["service_on"] for row in rows} == {True}
+    assert shown.count("offline") == 1
+    assert shown.count("~20") == len(rows)  # as the phone printed it
+    assert "seen ~20" in synced.run("status").stdout
