@@ -16,6 +16,7 @@ from semysync.cli.common import (
     print_json,
 )
 from semysync.errors import ConfigError
+from semysync.mirror.times import utc_text
 
 
 @click.command(
@@ -75,4 +76,4 @@ def takeover(config: Path | None, database: Path | None, as_json: bool, url: str
 
 
 def _facts(taken: dict[str, object]) -> dict[str, object]:
-    return {k: v.isoformat() if isinstance(v, datetime) else v for k, v in taken.items()}
+    return {k: utc_text(v) if isinstance(v, datetime) else v for k, v in taken.items()}

@@ -41,6 +41,7 @@ CALLS = {
     "purge --yes": "purge --yes",
     "backup": "backup --to copies",
     "backup --check": "backup --check {copy}",
+    "takeover": "takeover",
     "forget": "forget +79201234569 --yes",
     "hooks": "hooks",
     "hooks test": "hooks test tell",
