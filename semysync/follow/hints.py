@@ -26,7 +26,7 @@ log = structlog.get_logger("semysync")
 APART_S = 1.0  #: between two pulls of a box for hints
 SETTLE_S = 300.0  #: a message that no list has shown after so long is kept
 LOOK_EVERY_S = 30.0
-MOST = 1_000  #: messages that are remembered
+MOST = 1_000  #: messages of a box that are remembered
 
 
 class Doorbell:
@@ -88,7 +88,8 @@ class Pending:
     def add(self, hint: Hint) -> bool:
         """Remember a message, the first call of it; return False where there are too many."""
         with self._lock:
-            if len(self._hints) >= MOST:
+            # Of each box: the statuses of what is sent in bulk must not crowd out what comes in.
+            if len(self._hints) >= MOST <= sum(box == hint.box for box, _ in self._hints):
                 return False
             self._hints.setdefault((hint.box, hint.message_id), (self._clock(), hint))
             return True

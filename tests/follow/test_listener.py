@@ -311,6 +311,17 @@ def test_half_an_emoji_in_a_call_does_not_hold_up_the_others(ears, http, ask):
     assert ask("select message_id, text from unconfirmed") == [(76, "?"), (77, "Balance 12")]
 
 
+def test_what_is_sent_in_bulk_does_not_crowd_out_what_comes_in(ears, monkeypatch):
+    monkeypatch.setattr(hints, "MOST", 3)
+    taken = [
+        ears.pending.add(unconfirmed.Hint(box, number, None, None, None, "sms", {}))
+        for box in ("sent", "inbox")
+        for number in range(1, 6)
+    ]
+
+    assert taken == [True, True, True, False, False] * 2
+
+
 def test_only_so_many_are_kept(ears, ask, monkeypatch):
     monkeypatch.setattr(unconfirmed, "MOST", 3)
     for number in range(1, 7):
