@@ -15,7 +15,8 @@ from threading import Event
 from typing import NamedTuple
 
 KEPT = 4_000  #: bytes of what a program prints: half from its beginning, half from its end
-LOOK_EVERY_S = 0.05  #: whether it has ended, where nothing is printed
+LOOK_EVERY_S = 0.05  #: whether it has ended, where nothing is printed,
+SHORTEST_S = 0.001  #: and at first, where it has just closed its output
 GRACE_S = 3.0  #: when the daemon is stopped, for a program that is at work
 UNDYING_S = 2.0  #: for one that is killed, and may not be by us: sudo, or one with another user
 AFTER_END_S = 0.2  #: for what it has printed, where something that it left behind holds its output
@@ -130,6 +131,7 @@ class _Program(AbstractContextManager["_Program"]):
         self._given = memoryview(given)
         self._to_it, self._from_it = to_it, from_it
         self._output = Output()
+        self._rest_s = SHORTEST_S
         self._open = selectors.DefaultSelector()
         for number, event in ((to_it, selectors.EVENT_WRITE), (from_it, selectors.EVENT_READ)):
             os.set_blocking(number, False)
@@ -144,9 +146,11 @@ class _Program(AbstractContextManager["_Program"]):
 
     def attend(self) -> int | None:
         """Take part in what it does for a moment; return its status once it has ended."""
-        if not self._open.get_map():  # it has closed its output, and works on
-            time.sleep(LOOK_EVERY_S)
-        self._exchange(LOOK_EVERY_S)
+        if self._open.get_map():
+            self._exchange(LOOK_EVERY_S)
+        else:  # it is about to end, or has closed its output and works on
+            time.sleep(self._rest_s)
+            self._rest_s = min(2 * self._rest_s, LOOK_EVERY_S)
         try:
             found, status = os.waitpid(self._pid, os.WNOHANG)
         except ChildProcessError:

@@ -247,3 +247,13 @@ def is_zombie(pid):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except OSError:
         return True
+
+
+def test_one_that_has_just_closed_its_output_is_seen_to_end_at_once(monkeypatch):
+    monkeypatch.setattr(programs, "LOOK_EVERY_S", 5.0)
+    began = time.monotonic()
+
+    for _ in range(3):
+        assert python("import os, time; os.close(1); os.close(2); time.sleep(.02)").why is None
+
+    assert time.monotonic() - began < 5
