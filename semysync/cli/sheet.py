@@ -86,7 +86,10 @@ def _names(heading: str, delimiter: str) -> list[str]:
 
 
 def _cells(heading: str, delimiter: str) -> list[str]:
-    row = next(csv.reader([heading], delimiter=delimiter))
+    try:
+        row = next(csv.reader([heading], delimiter=delimiter))
+    except (csv.Error, ValueError):  # a cell without an end; `sep=` of what can be no delimiter
+        raise BadSheet("its first line names no columns, such as phone,text") from None
     return [name.strip().lower() for name in row]
 
 

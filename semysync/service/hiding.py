@@ -29,6 +29,7 @@ def hiding(secrets: Iterable[str]) -> Hide:
     """
     Return a function that takes secrets, and parts of them, out of what was said.
 
+    What it leaves is short, and can be stored: half a surrogate pair and NUL are taken out too.
     That function does the work, the first time that it is needed: most answers are no errors.
     """
     known = tuple(secrets)
@@ -45,7 +46,7 @@ def hiding(secrets: Iterable[str]) -> Hide:
         return pieces
 
     def hide(said: str) -> str:
-        heard = said[:MOST_HEARD]
+        heard = said[:MOST_HEARD].encode("utf-8", "replace").decode().replace("\0", "\ufffd")
         lower, secret = heard.translate(_LOWER), bytearray(len(heard))
         for length, pieces in pieces_by_length().items():
             for place in range(len(lower) - length + 1):

@@ -92,6 +92,7 @@ def test_bytes_that_are_no_text_stay_in_their_line():
         ("+79201234567,Hi\n", "'+79201234567', 'hi' are none"),
         ("phone,text,phone\n", "'phone' is there twice"),
         ("text\n", "no column phone"),
+        ("x" * 200_000, "names no columns"),
         ("phone,text\n".encode("utf-16"), "it is UTF-16"),
         ("phone,text\n".encode("utf-16-be"), "it is UTF-16"),
     ],

@@ -42,3 +42,7 @@ def test_a_short_text_is_taken_out_whole_and_the_shortest_is_no_secret():
 
 def test_what_is_long_is_cut():
     assert len(hiding([])("x" * 1_000_000)) == MOST_SAID + 1
+
+
+def test_what_is_left_can_be_stored():
+    assert hiding([])("half \ud83d and \0 none") == "half ? and \ufffd none"
