@@ -107,7 +107,10 @@ def _read(source: Iterable[str], passed: int, delimiter: str, names: list[str]) 
     csv.field_size_limit(LONGEST_CELL)
     ahead = _Ahead(source)
     reader = csv.reader(ahead, delimiter=delimiter, strict=True)
-    next(reader)
+    try:
+        next(reader)
+    except csv.Error as exc:
+        raise BadSheet(f"its first line makes no sense: {_why(str(exc))}") from None
     while True:
         first = passed + ahead.given() + 1
         try:

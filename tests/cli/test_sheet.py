@@ -93,6 +93,8 @@ def test_bytes_that_are_no_text_stay_in_their_line():
         ("phone,text,phone\n", "'phone' is there twice"),
         ("text\n", "no column phone"),
         ("x" * 200_000, "names no columns"),
+        ('phone,"text" \n900,Hi\n', "its first line makes no sense: its quotes"),
+        ('phone,"text\n900,Hi\n', "its first line makes no sense: a quote is opened"),
         ("phone,text\n".encode("utf-16"), "it is UTF-16"),
         ("phone,text\n".encode("utf-16-be"), "it is UTF-16"),
     ],
