@@ -71,9 +71,9 @@ class Sending:
         self._looks_first = True
 
     def start(self) -> None:
-        if self._config.send.enabled:
-            self._fence.start()
-            self._thread.start()
+        """Start, also where nothing is sent: what was lost is searched for, and cancelled."""
+        self._fence.start()
+        self._thread.start()
 
     def begin(self) -> None:
         """Let it send: the devices were asked for, or the service has failed to answer."""

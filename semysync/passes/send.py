@@ -34,6 +34,7 @@ log = structlog.get_logger("semysync")
 AWAY = timedelta(minutes=1)  #: since the account was looked at: sooner nobody takes over
 AGREE_S = 300  #: by so much two clocks that agree may differ
 LOOK_FIRST_S = 120  #: so long who was away waits for a look at the account, before it sends
+SOON_KNOWN_S = 60  #: so long the newest messages may stay unknown before that is told
 SWEEP_S = 10  #: how often what only time changes is seen to
 
 BLOCKED = "sending_blocked"  #: the key in `settings` of what stands against sending anything
@@ -126,6 +127,7 @@ class Sender:
             began=clock() if since is None else since,
         )
         self._swept = float("-inf")
+        self._unknown_since_s: float | None = None
         self._patient_until_s = self._clock() + LOOK_FIRST_S if looks_first else float("-inf")
         self.taken = 0  #: drafts that the service took
         self.restored = False  #: nothing is sent before a complete look
@@ -155,7 +157,7 @@ class Sender:
         self._take_looks()
         self._sweep()
         cancel_wanted(self._outbox, self._client, self._store, self._now)
-        return self._send()
+        return self._config.enabled and self._send()
 
     def next_time_s(self) -> float:
         """Return in how many seconds there may be something to do, if nobody writes till then."""
@@ -210,7 +212,7 @@ class Sender:
     def _send(self) -> bool:
         """Send what goes out in one request; tell whether there may be more."""
         stopped = self._stopped() or self._outbox.setting(ANOTHER_SENDS) or None
-        self._say_blocked(stopped or self._refusals.why)
+        self._say_blocked(stopped or self._refusals.why or self._what_is_not_known())
         if stopped or self.wants_first_look() or not self._refusals.may_try(self._clock()):
             return False
         known, complete = self._outbox.state_of_box()
@@ -224,7 +226,10 @@ class Sender:
             return False
         if not known:
             self._hasten()
+            if self._unknown_since_s is None:
+                self._unknown_since_s = self._clock()
             return False
+        self._unknown_since_s = None
         try:
             claim = self._outbox.claim(due, complete=complete)
         except SentElsewhere as seen:
@@ -239,6 +244,16 @@ class Sender:
                 self._rests.handed(device, self._clock())
         self._record(claim, came)
         return True
+
+    def _what_is_not_known(self) -> str | None:
+        """Say what is waited for, where that takes long; soon after a start it is no trouble."""
+        since_s = self._unknown_since_s
+        if since_s is None or self._clock() - since_s < SOON_KNOWN_S:
+            return None
+        return (
+            "nothing is sent before the newest message of every device is known, which the service "
+            "does not tell of each: `semysync status` shows what fails"
+        )
 
     def _due(self, devices: Sequence[str], slow: Sequence[str]) -> Due:
         """Say what may go out now, if to these devices where a draft names none."""

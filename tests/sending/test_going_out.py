@@ -2,7 +2,9 @@
 
 import random
 import sqlite3
+from contextlib import closing
 
+import msgspec
 import pytest
 from rig import CHAT, DAY_S, DESK, GONE_OUT, LOST, PHONE, SHOP, after, number
 
@@ -142,6 +144,45 @@ def test_drafts_are_not_sent_before_the_newest_message_is_known(make):
     rig.until_out()
 
     assert (before, wanted, rig.made()) == ([], True, ["Hello"])
+
+
+def test_what_is_not_known_for_a_minute_is_said_and_taken_back(make):
+    rig = make(messages=30)
+    rig.end()
+    with closing(sqlite3.connect(rig.mirror)) as conn, conn:
+        conn.execute("delete from marks")
+    rig.start(loaded=False)
+    rig.looking = False  # every question of the box fails
+    rig.draft()
+
+    rig.steps()
+    at_first = rig.setting("sending_blocked")
+    rig.run(61)
+    later = rig.setting("sending_blocked")
+    rig.looking = True
+    rig.until_out()
+
+    assert not at_first
+    assert later.startswith("nothing is sent before the newest message of every device is known")
+    assert not rig.setting("sending_blocked")
+
+
+def test_where_nothing_is_sent_what_was_lost_is_still_found_and_cancelled(make):
+    rig = make()
+    rig.sandbox.order_fault(**LOST, when="after")
+    draft_id = rig.draft()
+    rig.steps()
+    lost = rig.of(draft_id)
+    rig.config = msgspec.structs.replace(rig.config, enabled=False)
+    rig.again()
+    rig.cancel(draft_id)
+    rig.draft("Stays", number(1))
+
+    rig.run(until=lambda: rig.of(draft_id) == "cancelled")
+
+    assert lost == "unknown"
+    assert rig.made() == ["Hello"]
+    assert rig.statuses()[-1] == "queued"
 
 
 # Devices
