@@ -13,7 +13,7 @@ from array import array
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import takewhile
 
 import msgspec
@@ -47,6 +47,7 @@ from semysync.service.questions import MOST_IDS, Doomed, Ids, Range
 
 log = structlog.get_logger("semysync")
 
+FRESH = timedelta(minutes=1)  #: a slice is not deleted longer than that after a complete pull
 MOST_REQUESTS = 120  #: of a pass of the daemon, not to stand in others' way; the next one goes on
 
 
@@ -102,6 +103,7 @@ class Purger:
         self._passed_over: set[int] = set()
         self._before: dict[Box, array[int]] = {}
         self._ends_at = 0
+        self._pulled_at = datetime.min.replace(tzinfo=UTC)
         self._list_size = int(store.setting(LIST_SIZE) or MOST_IDS)
 
     def once(self) -> Purged:
@@ -125,9 +127,11 @@ class Purger:
 
     def _pull(self) -> None:
         """Bring the mirror up to date, and go on only where that was complete."""
+        began = self._now()
         for outcome in self._sync.complete():
             if outcome.failure:
                 raise outcome.failure
+        self._pulled_at = began
 
     def _time(self) -> datetime:
         """Return the time, of two clocks that agree the earlier one."""
@@ -154,6 +158,8 @@ class Purger:
             for doomed in planned:
                 if self._client.requests >= self._ends_at:
                     return
+                if not timedelta(0) <= self._now() - self._pulled_at < FRESH:
+                    self._pull()
                 went = self._take(doomed, first=first)
                 purged.gone[box] += went
                 most -= went

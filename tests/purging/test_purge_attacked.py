@@ -4,6 +4,8 @@ messages of the last two days are still at the service.
 """
 
 import json
+import sqlite3
+from contextlib import closing
 from datetime import timedelta
 from itertools import pairwise
 
@@ -359,3 +361,23 @@ def test_what_was_never_mirrored_is_out_of_reach_of_a_delete_that_ignores_ids(ma
     assert DELETES[box] in {call.method for call in bench.deletes()}
     assert len(before) > 30
     assert before <= set(bench.there(box))
+
+
+def test_before_a_slice_that_is_deleted_late_in_a_pass_the_mirror_is_brought_up_to_date(make):
+    bench = grown(make)
+    came, here = [], []
+
+    def during(call):
+        if call.method == DELETES["inbox"]:
+            with closing(sqlite3.connect(bench.mirror)) as conn:
+                ids = {row[0] for row in conn.execute("select id from inbox")}
+            here.append(set(came) <= ids)
+            came.append(bench.receive(bench.time.now() - 31 * DAY, next(bench.devices)))
+            bench.time.passed_s += 61
+
+    bench.sandbox.before_call = during
+    bench.purge()
+    bench.sandbox.before_call = None
+
+    assert len(here) > 5
+    assert all(here)
