@@ -4,7 +4,7 @@ Every error that semysync raises on purpose, named by what is to be done about i
     SemysyncError             exit code 1
     ├── ConfigError           78  change the configuration, or the path that it names
     ├── MirrorUnusable        78  this file cannot be the mirror as it is
-    ├── MirrorBusy            75  another program holds the file: try again later
+    ├── MirrorBusy            75  another program holds the file, or its disk is in trouble: later
     ├── BackupFailed          75  no copy was made: room, the folder, the disk
     ├── ReplicaUnseen         75  the replica, or the Litestream that keeps it, does not answer
     ├── PurgeUnsafe           75  nothing may be deleted as things are; the message says what is missing
@@ -45,7 +45,7 @@ class MirrorUnusable(SemysyncError):
 
 
 class MirrorBusy(SemysyncError):
-    """Another program holds the file or the lock that is needed."""
+    """Another program holds the file or the lock that is needed, or the disk does not take it."""
 
     exit_code = os.EX_TEMPFAIL
 

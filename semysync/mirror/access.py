@@ -6,6 +6,7 @@ and `harm` look at files and say in a sentence what stands against using them. N
 mirror: a file that is opened and closed beside SQLite takes away the locks that SQLite has on it.
 """
 
+import errno
 import grp
 import os
 import pwd
@@ -14,6 +15,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from semysync.errors import MirrorBusy, MirrorUnusable, SemysyncError
+
 
 def obstacle(path: Path, *, writing: bool) -> str | None:
     """Say what keeps us from using a mirror, and what to do; None where nothing is found."""
@@ -21,6 +24,17 @@ def obstacle(path: Path, *, writing: bool) -> str | None:
     with suppress(FileNotFoundError):  # what SQLite keeps beside it comes and goes
         return _on_the_way(mirror) or _in_files(mirror, writing=writing)
     return None
+
+
+def is_read_only(mirror: Path) -> bool:
+    """Tell whether a mirror is on a file system that nobody may write to, which may pass."""
+    return bool(os.statvfs(real(mirror).parent).f_flag & os.ST_RDONLY)
+
+
+def not_opened(exc: OSError) -> type[SemysyncError]:
+    """Return what it means that a file could not be opened: a disk in trouble may recover."""
+    of_disk = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}
+    return MirrorBusy if exc.errno in of_disk else MirrorUnusable
 
 
 def _on_the_way(mirror: Path) -> str | None:
@@ -40,7 +54,7 @@ def _on_the_way(mirror: Path) -> str | None:
 def _in_files(mirror: Path, *, writing: bool) -> str | None:
     mirror.stat()
     folder = mirror.parent
-    if writing and os.statvfs(folder).f_flag & os.ST_RDONLY:
+    if writing and is_read_only(mirror):
         return (
             f"{folder} is on a file system that is mounted read-only: mount it for writing, "
             "or name a mirror elsewhere by `path` in [database]"

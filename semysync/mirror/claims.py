@@ -12,8 +12,8 @@ from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from types import TracebackType
 
-from semysync.errors import MirrorBusy, MirrorUnusable
-from semysync.mirror.access import opened, real
+from semysync.errors import MirrorBusy
+from semysync.mirror.access import not_opened, opened, real
 
 MACHINE_ID = Path("/etc/machine-id")
 WIDTH = 200  # bytes: one width, so that a number is overwritten in place
@@ -29,7 +29,7 @@ class Claims(AbstractContextManager["Claims"]):
         try:
             self._file = opened(self._path)
         except OSError as exc:
-            raise MirrorUnusable(
+            raise not_opened(exc)(
                 f"cannot open {self._path}: {exc.strerror}; "
                 "check who owns it and its folder, and their modes"
             ) from None

@@ -13,7 +13,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from semysync.errors import MirrorBusy, MirrorUnusable, SemysyncError
-from semysync.mirror.access import harm, make_folder, new_file, obstacle
+from semysync.mirror.access import (
+    harm,
+    is_read_only,
+    make_folder,
+    new_file,
+    not_opened,
+    obstacle,
+)
 
 APPLICATION_ID = 0x53454D59  # "SEMY"
 SCHEMA_VERSION = 13  # how many migrations there are: a test holds it to them
@@ -90,8 +97,8 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
             "use a newer Python or a newer system"
         )
     # SQLite would open for reading what it can't open for writing, and leave files beside it.
-    if not (read_only or os.access(path, os.W_OK)) and (sentence := obstacle(path, writing=True)):
-        raise MirrorUnusable(sentence)
+    if not (read_only or os.access(path, os.W_OK)) and (error := _denied(path, writing=True)):
+        raise error
     mode = "ro" if read_only else "rw"
     with explained(path, reading=read_only):
         conn = sqlite3.connect(
@@ -156,7 +163,7 @@ def create(path: Path) -> None:
         if not path.is_file():
             raise MirrorUnusable(f"{path} is no file: set `path` in [database]") from None
     except OSError as exc:
-        raise MirrorUnusable(
+        raise not_opened(exc)(
             f"cannot make the mirror {path}: {exc.strerror}; "
             "choose a folder that you may write to, by `path` in [database]"
         ) from None
@@ -230,10 +237,18 @@ def explained(path: Path, *, reading: bool = False) -> Iterator[None]:
 def explanation(path: Path, exc: sqlite3.Error, *, reading: bool = False) -> SemysyncError | None:
     """Return our error for one of SQLite's that is about the file; None for any other."""
     name = getattr(exc, "sqlite_errorname", None) or ""
-    if name.startswith(DENIED) and (sentence := obstacle(path, writing=not reading)):
-        return MirrorUnusable(sentence)
-    for names, error, sentence in SENTENCES:
+    if name.startswith(DENIED) and (error := _denied(path, writing=not reading)):
+        return error
+    for names, kind, sentence in SENTENCES:
         if name.startswith(names):
             use = "read" if reading else "write to"
-            return error(sentence.format(path=path, seconds=BUSY_S, use=use))
+            return kind(sentence.format(path=path, seconds=BUSY_S, use=use))
     return None
+
+
+def _denied(path: Path, *, writing: bool) -> SemysyncError | None:
+    """Return what keeps us from using a mirror; None where nothing is found."""
+    sentence = obstacle(path, writing=writing)
+    if sentence is None:
+        return None
+    return (MirrorBusy if writing and is_read_only(path) else MirrorUnusable)(sentence)

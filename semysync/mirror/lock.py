@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 
 from semysync.errors import MirrorBusy, MirrorUnusable
-from semysync.mirror.access import opened, real
+from semysync.mirror.access import not_opened, opened, real
 
 
 class Right(StrEnum):
@@ -32,7 +32,7 @@ class Lock(AbstractContextManager["Lock"]):
         try:
             self._file = opened(path)
         except OSError as exc:
-            raise MirrorUnusable(
+            raise not_opened(exc)(
                 f"cannot open {path}: {exc.strerror}; "
                 "check who owns it and its folder, and their modes"
             ) from None

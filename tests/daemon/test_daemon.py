@@ -224,6 +224,7 @@ def test_a_pass_that_breaks_is_logged_with_its_traceback_and_the_next_one_comes(
     broke = next(entry for entry in logged if entry["event"] == "pass.broke")
     assert broke["kind"] == "devices"
     assert isinstance(broke["exc_info"], ZeroDivisionError)
+    assert failures(program) == [("the pass broke off (ZeroDivisionError); its log says where",)]
 
 
 def test_housekeeping_which_asks_nothing_ends_no_failure_of_the_service(program, sandbox):

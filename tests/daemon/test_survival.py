@@ -406,22 +406,29 @@ def test_a_file_that_may_not_be_written_for_a_while_is_told_once(program, sandbo
     assert len(said) == len(set(said)) <= 3  # the folder, the file, or one beside it
 
 
-def small_disk(place, size):
-    """Give the process a disk of its own, of this size, which goes with it."""
+def mounted(*mounts):
+    """Give the process mounts of its own, which go with it: arguments of mount(2)."""
 
     def prepare():
         import ctypes
 
         libc = ctypes.CDLL(None, use_errno=True)
-        options = f"size={size}".encode()
-        if (
-            libc.unshare(0x20000)  # CLONE_NEWNS
-            or libc.mount(b"none", b"/", None, 0x4000 | 1 << 18, None)  # private, all below
-            or libc.mount(b"tmpfs", os.fsencode(place), b"tmpfs", 0, options)
-        ):
+        private = (b"none", b"/", None, 0x4000 | 1 << 18, None)  # MS_REC | MS_PRIVATE
+        if libc.unshare(0x20000) or any(libc.mount(*each) for each in (private, *mounts)):
             raise OSError(ctypes.get_errno(), "cannot mount")
 
     return prepare
+
+
+def small_disk(place, size):
+    """Give the process a disk of its own, of this size."""
+    return mounted((b"tmpfs", os.fsencode(place), b"tmpfs", 0, f"size={size}".encode()))
+
+
+def read_only(place):
+    """Let the process see a folder on a file system that is mounted read-only."""
+    at, bind = os.fsencode(place), 0x1000
+    return mounted((at, at, None, bind, None), (at, at, None, bind | 0x20 | 1, None))
 
 
 def ask_inside(pid, mirror, query):
@@ -467,6 +474,47 @@ def test_a_disk_that_is_full_for_a_while_is_told_once_and_nothing_is_lost(progra
         log.names().count("mirror.failing") <= 2
     )  # "no space", and "does not take what is written"
     assert not log.has("pass.broke")
+
+
+def inside(process, *commands):
+    """Run commands among the mounts of a process."""
+    for command in commands:
+        at = ["nsenter", f"--target={process.pid}", "--mount", *map(str, command)]
+        subprocess.run(at, check=True, capture_output=True)
+
+
+def test_a_file_system_that_is_read_only_for_a_while_is_told_once(program, sandbox):
+    folder = program.mirror.parent
+    folder.mkdir(parents=True)
+    with program.running("run", code=HASTY, prepare=small_disk(folder, "8m")) as process:
+        log = Log(process)
+        program.ask = lambda query: ask_inside(process.pid, program.mirror, query)
+        wait_until(lambda: has_all(program, sandbox), process)
+        bound = ["mount", "--bind", folder, folder]
+        inside(process, bound, ["mount", "-o", "remount,bind,ro", folder])
+        sandbox.account.receive("+79201234567", "Fresh")
+        wait_until(lambda: log.has("mirror.failing"), process)
+        time.sleep(0.5)
+        inside(process, ["umount", "--lazy", folder])
+
+        wait_until(lambda: has_all(program, sandbox), process)
+        wait_until(lambda: log.has("mirror.recovered"), process)
+
+        assert ended(process) == 0
+    said = [line["error"] for line in log.all() if line["event"] == "mirror.failing"]
+    assert len(said) == 1
+    assert "mounted read-only" in said[0]
+    assert not log.has("pass.broke")
+
+
+def test_a_file_system_that_is_read_only_at_the_start_is_tried_again_by_systemd(program):
+    program.mirror_here()
+    folder = program.mirror.parent
+    with program.running("run", prepare=read_only(folder)) as process:
+        _, said = process.communicate(timeout=PATIENCE_S)
+
+    assert process.returncode == 75  # not 78, after which systemd gives up
+    assert "mounted read-only" in said
 
 
 # The clock
