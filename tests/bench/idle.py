@@ -57,18 +57,31 @@ def usage(pid: int) -> tuple[float, float]:
     return (int(fields[11]) + int(fields[12])) / HERTZ, pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
-def passes(mirror: Path) -> dict[str, int]:
+def asked_for(mirror: Path, query: str) -> list[tuple]:
     with closing(sqlite3.connect(f"{mirror.as_uri()}?mode=ro", uri=True)) as conn:
-        found = conn.execute("select kind, count(*) from passes group by kind order by kind")
-        return dict(found.fetchall())
+        return conn.execute(query).fetchall()
+
+
+def passes(mirror: Path) -> dict[str, int]:
+    return dict(asked_for(mirror, "select kind, count(*) from passes group by kind order by kind"))
+
+
+UNKNOWN = """
+select count(*) from devices where utc_offset is null or phone_utc_offset is null
+"""
 
 
 def settle(mirror: Path) -> None:
-    """Wait until what is done once is over: clocks are learnt from a second look at the devices."""
+    """
+    Wait until what is done once is over.
+
+    Clocks are learnt one after the other, from looks at the devices; each time, what waited for it
+    is written anew, and the look ends only then.
+    """
     first = passes(mirror)
     while any(
         passes(mirror).get(kind, 0) < first.get(kind, 0) + 2 for kind in ("devices", "inbox")
-    ):
+    ) or asked_for(mirror, UNKNOWN) != [(0,)]:
         time.sleep(1)
     time.sleep(SETTLE_S)
 

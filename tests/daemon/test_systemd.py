@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from processes import TOKEN, end, truth, wait_until
 
+from semysync.cli import main
 from semysync.cli.systemd_setup import commands
 from semysync.config import Config
 from semysync.daemon import loop as loop_module
@@ -392,6 +393,17 @@ def test_the_page_has_the_commands_that_init_prints():
     page = (UNITS / "README.md").read_text(encoding="utf-8")
 
     assert commands(files=Path("/usr/local/src/semysync")) in page
+
+
+def test_each_command_on_the_page_is_one():
+    page = (UNITS / "README.md").read_text(encoding="utf-8")
+    lines = "\n".join(re.findall(r"^```sh\n(.*?)^```", page, flags=re.DOTALL | re.MULTILINE))
+    named = re.findall(r"^semysync (.*?) *(?:#.*)?$", lines, flags=re.MULTILINE)
+
+    assert named
+    for line in named:
+        name, *arguments = line.split()
+        main.commands[name].make_context(name, arguments)  # raises where it takes no such thing
 
 
 @pytest.mark.parametrize("account", [None, "shop"])
