@@ -124,12 +124,15 @@ class Loop:
         self._configured = False
         self.loading: dict[str, int] = {}  #: messages of a box whose history is being loaded
 
-    def start(self) -> None:
-        """Schedule every pass, all due at once, and begin to send."""
+    def prepare(self) -> None:
+        """See what an earlier run has left behind, before the start; that may raise."""
         with Outbox(self._mirror) as outbox, Claims(self._mirror) as claims:
             recover(outbox, claims, datetime.now(UTC))
             if was_away(outbox, datetime.now(UTC)):
                 self._sending.look_first()
+
+    def start(self) -> None:
+        """Schedule every pass, all due at once, and begin to send."""
         for job in self._jobs.values():
             self._scheduler.add_job(
                 self._tick,
@@ -141,13 +144,15 @@ class Loop:
         self._scheduler.start()
         self._sending.start()
 
-    def stop(self) -> set[str]:
+    def stop(self, longer_s: float = 0) -> set[str]:
         """
         End every pass at its next question, and the sender; return who has come to no end.
 
         A question that is under way is broken off; the answer to what changes something is waited
-        for, for a while.
+        for, for a while. A pass is given `longer_s` more to end than usual.
         """
+        if not self._scheduler.running:
+            return set()
         self._stopping.set()
         self._pace.stop()
         self._asked_for_devices.set()
@@ -159,9 +164,9 @@ class Loop:
         self._client.hang_up(ANSWER_S)
         self._sending.hang_up(max(0, ends - time.monotonic()))
         with self._idle:
-            self._idle.wait_for(lambda: not self._running, END_S)
+            self._idle.wait_for(lambda: not self._running, END_S + longer_s)
             left = set(self._running)
-        return left if self._sending.join(END_S) else left | {"send"}
+        return left if self._sending.join(END_S + longer_s) else left | {"send"}
 
     def hasten(self, name: str) -> None:
         """

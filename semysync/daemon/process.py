@@ -20,8 +20,9 @@ from semysync.daemon import signals
 from semysync.daemon.loop import Loop
 from semysync.daemon.standing import standing
 from semysync.daemon.systemd import READY, STOPPING, Systemd
-from semysync.errors import ConfigError
+from semysync.errors import ConfigError, SemysyncError
 from semysync.follow.serving import Following
+from semysync.mirror.file import BUSY_S
 from semysync.mirror.lock import Lock, Right
 from semysync.mirror.store import Store
 from semysync.service.client import Client
@@ -79,13 +80,14 @@ class Parts(NamedTuple):
     following: Following
 
     def start(self) -> None:
-        """Let all begin: those that follow first, so that they miss nothing."""
-        self.following.start()
+        """Let all begin, or nothing where the mirror can't be used: that raises."""
+        self.loop.prepare()
+        self.following.start()  # before what it follows, so that it misses nothing
         self.loop.start()
 
-    def stop(self) -> set[str]:
+    def stop(self, longer_s: float) -> set[str]:
         """End all; return what has come to no end."""
-        left = self.loop.stop()
+        left = self.loop.stop(longer_s)
         self.following.stop()
         if not left:
             self.asking.close()
@@ -102,6 +104,8 @@ class Process:
         self._systemd = systemd
         self._said: tuple[str, float] = "", float("-inf")
         self._stuck: str | None = None
+        self._begun = False
+        self._held_up = ""  # by what, as far as it was told
         self._parts = self._prepared(config)
 
     def _prepared(self, config: Config) -> Parts:
@@ -121,12 +125,15 @@ class Process:
         """Let the passes begin."""
         self._systemd.status("asking the service")
         self._parts.start()
+        self._begun, self._held_up = True, ""
 
     def wait(self) -> int:
         """Wait for a signal and return its number; meanwhile see that all goes its way."""
         watchdog_s = self._systemd.watchdog_s
         beat_s = min(BEAT_S, watchdog_s / 3) if watchdog_s else BEAT_S
         while (number := signals.wait(beat_s)) is None:
+            if not self._begun:
+                self._begin_anew()
             self._parts.loop.beat()
             self._feed()
             self._tell_status()
@@ -156,14 +163,24 @@ class Process:
             self._systemd.status("the configuration has mistakes, the former one stays in force")
             self._ready()
             return
-        self.stop(os.EX_TEMPFAIL)
-        self._parts = prepared
-        self._parts.start()
+        # A pass that waits for another writer is waited for: nobody else would start us again.
+        self.stop(os.EX_TEMPFAIL, BUSY_S)
+        self._parts, self._begun = prepared, False
         log.info("configuration.reread")
+        self._begin_anew()
 
-    def stop(self, code: int = 0) -> None:
+    def _begin_anew(self) -> None:
+        """Let the passes begin; at the next beat, where another program holds the mirror now."""
+        try:
+            self.start()
+        except SemysyncError as exc:
+            if str(exc) != self._held_up:
+                log.error("daemon.held_up", error=str(exc))  # noqa: TRY400  it is a sentence
+            self._held_up = str(exc)
+
+    def stop(self, code: int = 0, longer_s: float = 0) -> None:
         """Stop; what does not come to an end is left to the end of the process."""
-        left = self._parts.stop()
+        left = self._parts.stop(longer_s)
         if left:
             # Waiting for a name server or a connection, which nothing can break off. The mirror
             # takes no harm by it: this is how any kill ends it.

@@ -357,6 +357,27 @@ def test_neither_a_stop_nor_a_new_configuration_waits_until_a_mirror_is_written_
     assert not log.has("mirror.rewritten")
 
 
+@pytest.mark.parametrize("is_freed", [True, False])
+def test_a_new_configuration_waits_for_a_mirror_that_is_locked(program, sandbox, is_freed):
+    program.mirror_here()
+    with (
+        closing(sqlite3.connect(program.mirror, isolation_level=None)) as writer,
+        program.running("run", code=HASTY) as process,
+    ):
+        log = Log(process)
+        wait_until(lambda: log.has("daemon.started"), process)
+        writer.execute("begin immediate")
+        process.send_signal(signal.SIGHUP)
+        wait_until(lambda: log.has("daemon.held_up"), process)
+        if is_freed:
+            writer.execute("rollback")
+            sandbox.account.receive("+79201234567", "Fresh")
+            wait_until(lambda: has_all(program, sandbox), process)
+
+        assert ended(process) == 0
+    assert log.names().count("daemon.held_up") == 1
+
+
 # The mirror
 
 
