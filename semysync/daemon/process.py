@@ -18,6 +18,7 @@ from semysync import __version__
 from semysync.config import Config
 from semysync.daemon import signals
 from semysync.daemon.loop import Loop
+from semysync.daemon.memory import share_heaps
 from semysync.daemon.standing import standing
 from semysync.daemon.systemd import READY, STOPPING, Systemd
 from semysync.errors import ConfigError, SemysyncError
@@ -51,6 +52,7 @@ def run(
     can't be used, `ConfigError` where there is no token.
     """
     signals.block()
+    share_heaps()
     # Who starts us may ignore it, and then the kernel would not tell how a hook's program ended.
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     systemd = Systemd()

@@ -173,6 +173,27 @@ def test_it_holds_no_library_that_only_serves_a_terminal(program, sandbox):
     assert (process.returncode, said) == (0, "set()\n")
 
 
+def test_its_threads_share_a_few_heaps(program, sandbox):
+    code = """
+import atexit, ctypes
+from semysync.cli import main
+def tell():
+    libc = ctypes.CDLL(None)
+    libc.fdopen.restype = ctypes.c_void_p
+    stream = ctypes.c_void_p(libc.fdopen(1, b"w"))
+    libc.malloc_info(0, stream)
+    libc.fflush(stream)
+atexit.register(tell)
+main()
+"""
+    with program.running("run", code=code) as process:
+        wait_until(lambda: has_all(program, sandbox), process)
+        process.terminate()
+        said, _ = process.communicate(timeout=PATIENCE_S)
+
+    assert 0 < said.count("<heap nr=") <= 2
+
+
 @pytest.mark.parametrize("fault", ["html", "http_429", "api_error"])
 def test_a_sick_service_does_not_end_it(program, sandbox, fault):
     program.mirror_here()
