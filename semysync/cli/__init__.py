@@ -22,7 +22,7 @@ FAMILIES = {
     "Send": ("send", "outbox", "cancel", "hold", "release", "retry"),
     "Read": ("messages", "conversations", "search", "web", "stats", "export"),
     "See how it is": ("status", "doctor", "devices", "verify"),
-    "Look after it": ("backup", "takeover", "purge", "forget", "hooks"),
+    "Look after it": ("backup", "drill", "takeover", "purge", "forget", "hooks"),
     "Learn and try": ("help", "sandbox"),
 }
 

@@ -97,6 +97,7 @@ def _do(settings: Config, path: Path, *, as_json: bool) -> None:
                 settings.purge,
                 region=settings.contacts.region,
                 backup=settings.backup,
+                replica=settings.replica,
                 most_requests=sys.maxsize,
                 watch=told,
             ).once()
@@ -160,19 +161,17 @@ def _show(settings: Config, path: Path, *, all_days: bool, as_json: bool) -> Non
 
 def _facts(conn: "sqlite3.Connection", settings: Config, now: datetime) -> dict[str, Any]:
     """Return what would go by day and box, why the rest stays, and how it would be asked for."""
-    import msgspec
-
-    from semysync.mirror import purges
+    from semysync.mirror import copies, purges
     from semysync.passes.purge import limits_of
 
-    unsafe = None
-    region = settings.contacts.region
+    unsafe, copied_until = None, None
     try:
-        limits = limits_of(conn, settings.purge, settings.backup, region, now)
+        copied_until = copies.copied_until(
+            conn, settings.purge, settings.backup, settings.replica, now
+        )
     except PurgeUnsafe as exc:
         unsafe = str(exc)
-        without = msgspec.structs.replace(settings.purge, needs_copy="no")
-        limits = limits_of(conn, without, settings.backup, region, now)
+    limits = limits_of(settings.purge, settings.contacts.region, copied_until)
     days: dict[str, Counter[Box]] = {}
     stays: list[dict[str, Any]] = []
     asked = []

@@ -109,6 +109,7 @@ def purge(kit: Kit) -> None:
             config.purge,
             region=config.contacts.region,
             backup=config.backup,
+            replica=config.replica,
         )
         purger.once()
 

@@ -18,6 +18,8 @@ from semysync.mirror.times import from_utc_text
 LEAST_FREE = 100_000_000  #: bytes on the disk of the mirror
 CLOCK_S, CLOCK_WRONG_S = 60, 300  #: by so much our clock may differ; from the second on drafts wait
 COPY_IS_OLD_S = 2 * 86_400
+REPLICA_IS_LATE_S = 120
+DRILL_IS_OLD_DAYS = 14
 
 REMOTE = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs", "fuse.s3fs", "ceph", "afs"}
 
@@ -339,6 +341,40 @@ def copies(found: Condition, folder: Path | None, now: datetime) -> Iterator[Che
         yield Check("backup", State.WRONG if folder else State.NOTE, f"old: {says}", fix)
     else:
         yield Check("backup", State.OK, says)
+
+
+def replica(error: str, last_sync_at: datetime | None, now: datetime) -> Iterator[Check]:
+    """Judge whether Litestream replicates the mirror, and how far it is behind."""
+    if error:
+        what, _, fix = error.partition(": ")
+        yield Check("replica", State.WRONG, what, fix)
+    elif last_sync_at is None:
+        fix = "look into Litestream's log: it has never reached its place"
+        yield Check("replica", State.WRONG, "nothing was replicated yet", fix)
+    else:
+        behind_s = max(0, (now - last_sync_at).total_seconds())
+        says = f"holds all of {behind_s:,.0f} s ago"
+        if behind_s > REPLICA_IS_LATE_S:
+            fix = "look into Litestream's log: journalctl -u semysync-litestream"
+            yield Check("replica", State.WRONG, f"{says}, and nothing since", fix)
+        else:
+            yield Check("replica", State.OK, says)
+
+
+def drill(drilled_at: str | None, error: str | None, now: datetime) -> Iterator[Check]:
+    """Judge the last drill, where there is a replica."""
+    if drilled_at is None:
+        fix = "semysync drill, or systemctl enable --now semysync-drill.timer"
+        yield Check("drill", State.NOTE, "whether the replica can be restored was never tried", fix)
+        return
+    days = (now - from_utc_text(drilled_at)).days
+    when = drilled_at[:16].replace("T", " ")
+    if error:
+        yield Check("drill", State.WRONG, f"{when}: {error}", "see to the replica; semysync drill")
+    elif days > DRILL_IS_OLD_DAYS:
+        yield Check("drill", State.NOTE, f"the last one was {days} days ago", "semysync drill")
+    else:
+        yield Check("drill", State.OK, f"{when}: the replica was restored, and is good")
 
 
 def _east(minutes: int) -> str:

@@ -23,6 +23,7 @@ from semysync.errors import (
     MirrorBusy,
     MirrorUnusable,
     Refused,
+    ReplicaUnseen,
     SemysyncError,
     Throttled,
 )
@@ -31,6 +32,7 @@ from semysync.mirror.care import differences, named
 from semysync.mirror.condition import condition
 from semysync.mirror.file import OLDEST_SQLITE, explained, open_reader
 from semysync.mirror.lock import Right, is_held
+from semysync.mirror.takeover import taken_by
 from semysync.mirror.times import zone_named
 from semysync.service.client import Client
 
@@ -93,7 +95,7 @@ def _mirror(settings: Config, mirror: Path) -> Iterator[Check]:
             whole = list(checks.database(*_whole(conn)))
             yield from whole
             with suppress(*[MirrorUnusable] if whole[0].state is State.WRONG else []):
-                yield from _knowing(conn, settings, running=running)
+                yield from _knowing(conn, settings, place, running=running)
     except SemysyncError as exc:
         what, _, fix = str(exc).partition(": ")
         yield Check(
@@ -103,7 +105,7 @@ def _mirror(settings: Config, mirror: Path) -> Iterator[Check]:
 
 
 def _knowing(
-    conn: sqlite3.Connection, settings: Config, *, running: bool | None
+    conn: sqlite3.Connection, settings: Config, mirror: Path, *, running: bool | None
 ) -> Iterator[Check]:
     now = datetime.now(UTC)
     found = condition(conn, now)
@@ -115,6 +117,30 @@ def _knowing(
     yield from checks.zone(zone, says, int(learnt[0]) if learnt and learnt[0] else None)
     yield from checks.lag(found, running=running)
     yield from checks.copies(found, settings.copies(), now)
+    yield from _replica(conn, settings, mirror, now)
+
+
+def _replica(
+    conn: sqlite3.Connection, settings: Config, mirror: Path, now: datetime
+) -> Iterator[Check]:
+    if litestream := settings.replica.litestream():
+        error, last_sync_at = "", None
+        try:
+            last_sync_at = litestream.last_sync_at(mirror)
+        except ReplicaUnseen as exc:
+            error = str(exc)
+        yield from checks.replica(error, last_sync_at, now)
+    if replica := settings.replica.place():
+        drilled = conn.execute("select drilled_at, drill_error from health").fetchone()
+        yield from checks.drill(drilled[0], drilled[1], now)
+        try:
+            if (mark := taken_by(conn, replica)) is not None:
+                says = f"{mark.name} has taken over at {mark.at[:16].replace('T', ' ')}, and sends"
+                fix = "stop this daemon for good, or let this machine take over from it"
+                yield Check("takeover", State.WRONG, says, fix)
+        except ReplicaUnseen as exc:
+            what, _, fix = str(exc).partition(": ")
+            yield Check("takeover", State.WRONG, what, fix)
 
 
 def _whole(conn: sqlite3.Connection) -> tuple[list[str], list[str], list[str], list[str]]:

@@ -10,6 +10,7 @@ from datetime import datetime
 
 from semysync.mirror import followers
 from semysync.mirror.file import writing
+from semysync.mirror.replica import was_replicated
 from semysync.mirror.times import utc_text
 
 SLICE = 2_000  #: rows a transaction
@@ -50,7 +51,13 @@ def forget_events(
 
 
 def give_room_back(conn: sqlite3.Connection) -> None:
-    """Empty the `-wal` file, which only grows; not as long as somebody reads from it."""
+    """
+    Empty the `-wal` file, which only grows; not as long as somebody reads from it.
+
+    Litestream always does, and empties it itself: to wait for that would only hold up writers.
+    """
+    if was_replicated(conn):
+        return
     patience = conn.execute("pragma busy_timeout").fetchone()[0]
     conn.execute(f"pragma busy_timeout = {PATIENCE_MS}")
     try:

@@ -8,6 +8,7 @@ file is JSON, which is YAML as well.
 
 import json
 import os
+import sqlite3
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -27,6 +28,12 @@ RESTORE_S = 6 * 3600
 
 #: Litestream keeps its own numbers in this table of each database that it replicates
 OF_LITESTREAM = "_litestream_seq"
+
+
+def was_replicated(conn: sqlite3.Connection) -> bool:
+    """Tell whether Litestream has ever replicated the database of a connection."""
+    query = "select exists (select 1 from sqlite_master where name = ?)"
+    return bool(conn.execute(query, (OF_LITESTREAM,)).fetchone()[0])
 
 
 class Held(NamedTuple):

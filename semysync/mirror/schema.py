@@ -406,3 +406,10 @@ def m013_freed_messages(db: Database) -> None:
     """Let the message of a deleted draft be nobody else's, and a second `queued` undo a wish."""
     for statement in rules.FREED:
         db.execute(statement)
+
+
+@MIGRATIONS()
+def m014_drills(db: Database) -> None:
+    """Let `health` tell what came of the last drill."""
+    db.execute("drop view health")
+    db.execute(views.HEALTH)

@@ -25,7 +25,7 @@ from semysync.mirror.evidence import Evidence
 from semysync.mirror.file import connect, explained, open_reader, writing
 from semysync.mirror.lock import Lock, Right
 from semysync.mirror.outbox import Outbox
-from semysync.mirror.replica import OF_LITESTREAM, Replica
+from semysync.mirror.replica import Replica, was_replicated
 from semysync.mirror.times import utc_text
 
 TAKEOVERS = "takeovers"  #: the key in `settings` of how often another machine has taken over
@@ -96,12 +96,6 @@ def taken_over(mirror: Path, replica: Replica | None) -> str | None:
 def number(conn: sqlite3.Connection) -> int:
     """Return how often another machine has taken over so far, as this mirror knows it."""
     return int(settings.find(conn, TAKEOVERS) or 0)
-
-
-def was_replicated(conn: sqlite3.Connection) -> bool:
-    """Tell whether Litestream has ever replicated this mirror."""
-    query = "select exists (select 1 from sqlite_master where name = ?)"
-    return bool(conn.execute(query, (OF_LITESTREAM,)).fetchone()[0])
 
 
 def take_over(

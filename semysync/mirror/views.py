@@ -138,7 +138,9 @@ select inbox_lag_s, sent_lag_s, queued, oldest_waiting_s, coalesce(blocked, erro
             when blocked is not null or is_failing then 'failing'
             when inbox_lag_s is null or inbox_lag_s > late_after_s
               or sent_lag_s is null or sent_lag_s > late_after_s then 'late'
-            else 'ok' end as verdict
+            else 'ok' end as verdict,
+       (select value from settings where key = 'drilled_at') as drilled_at,
+       (select value from settings where key = 'drill_error') as drill_error
   from facts
 """
 

@@ -19,7 +19,7 @@ from itertools import takewhile
 import msgspec
 import structlog
 
-from semysync.config import Backup, Purge
+from semysync.config import Backup, Purge, Replica
 from semysync.contact import TAIL, contact_of, tail
 from semysync.errors import (
     AnswerLost,
@@ -52,6 +52,7 @@ MOST_REQUESTS = 120  #: of a pass of the daemon, not to stand in others' way; th
 
 
 NO_BACKUP = Backup()
+NO_REPLICA = Replica()
 
 
 @dataclass(slots=True)
@@ -71,8 +72,8 @@ class Purger:
     """
     Purges one account. Needs the purge lock.
 
-    `backup` says where copies of the mirror are made; `watch` is told after each slice how many
-    messages went so far.
+    `backup` and `replica` say where copies of the mirror are made; `watch` is told after each slice
+    how many messages went so far.
     """
 
     def __init__(
@@ -85,6 +86,7 @@ class Purger:
         *,
         region: str | None = None,
         backup: Backup = NO_BACKUP,
+        replica: Replica = NO_REPLICA,
         most_requests: int = MOST_REQUESTS,
         watch: Callable[[int], None] = lambda _: None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -96,6 +98,7 @@ class Purger:
         self._config = config
         self._region = region
         self._backup = backup
+        self._replica = replica
         self._most_requests = most_requests
         self._watch = watch
         self._now = now
@@ -114,9 +117,10 @@ class Purger:
             self._settle_open(purged)
             self._pull()
             self._time()  # before anything else is read off a clock
-            limits = limits_of(
-                self._purges.conn, self._config, self._backup, self._region, self._now()
+            copied_until = copies.copied_until(
+                self._purges.conn, self._config, self._backup, self._replica, self._now()
             )
+            limits = limits_of(self._config, self._region, copied_until)
             began, most = self._client.requests, self._config.max_per_pass
             # Half for each box; what one does not use is the other's.
             for box, share in ((Box.INBOX, 0.5), (Box.SENT, 1), (Box.INBOX, 1)):
@@ -420,15 +424,10 @@ def judge(
 
 
 def limits_of(
-    conn: sqlite3.Connection, config: Purge, backup: Backup, region: str | None, now: datetime
+    config: Purge, region: str | None, copied_until: datetime | None
 ) -> dict[Box, Limits]:
-    """
-    Return what the configuration says of each box.
-
-    Raises `PurgeUnsafe` where messages must be in a copy first, and there is none.
-    """
+    """Return what the configuration says of each box; `copied_until` is None where no copy is needed."""
     named = frozenset(filter(None, (contact_of(one, region) for one in config.keep)))
     keep = named | {end for one in named if len(end := tail(one)) == TAIL}
-    copied_until = copies.copied_until(conn, config, backup, now)
     days = {Box.INBOX: config.inbox_days, Box.SENT: config.sent_days}
     return {box: Limits(days[box], keep, copied_until) for box in Box}

@@ -335,7 +335,7 @@ def as_installed(tmp_path):
     there.mkdir()
     for name in units("*.*"):
         text = (UNITS / name).read_text(encoding="utf-8")
-        text = text.replace("/opt/semysync/bin/semysync", sys.executable)
+        text = re.sub("/opt/semysync/bin/[a-z]+", sys.executable, text)
         (there / name).write_text(text, encoding="utf-8")
     return there
 
@@ -363,7 +363,9 @@ def test_the_sandbox_is_strict(name):
     assert found.returncode == 0, found.stdout[-500:]
 
 
-@pytest.mark.parametrize("kind", ["service", "backup.service", "backup.timer"])
+@pytest.mark.parametrize(
+    "kind", ["service", "backup.service", "backup.timer", "drill.service", "drill.timer"]
+)
 def test_the_units_for_several_accounts_differ_in_names_only(kind):
     stem, _, ending = kind.rpartition(".")
     name = f"semysync-{stem}" if stem else "semysync"

@@ -42,6 +42,8 @@ def test_it_has_one_row_with_the_columns_of_the_contract(rows, store):
         "oldest_waiting_s",
         "last_error",
         "verdict",
+        "drilled_at",
+        "drill_error",
     ]
     assert len(cursor.fetchall()) == 1
 

@@ -1,0 +1,204 @@
+"""How Litestream is lived with: a real one, with a folder for the replica."""
+
+import shutil
+import signal
+import sqlite3
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from machines import LITESTREAM, Machine
+from processes import end, wait_until
+
+from semysync.config import Backup, Purge, Replica
+from semysync.errors import PurgeUnsafe, ReplicaUnseen
+from semysync.mirror.copies import copied_until
+from semysync.mirror.drill import Content, differences
+from semysync.mirror.file import open_reader
+from semysync.mirror.replica import Replica as Place
+from semysync.mirror.store import Store
+
+NOW = datetime(2026, 11, 26, 9, 0, tzinfo=UTC)
+
+
+@pytest.fixture
+def one(tmp_path, sandbox):
+    """A machine with a mirror."""
+    machine = Machine(tmp_path, "one", sandbox)
+    machine.mirror_here()
+    return machine
+
+
+def settings(machine):
+    return Replica(url=machine.url, socket=str(machine.socket), program=LITESTREAM)
+
+
+def held(machine, replica=None):
+    with closing(open_reader(machine.mirror)) as conn:
+        return copied_until(conn, Purge(), Backup(), replica or settings(machine), NOW)
+
+
+# What is purged must be in the replica
+
+
+def test_what_litestream_has_brought_in_is_held(one):
+    with one.replicating():
+        one.insert("+79201234567", "Hello")
+
+        until = held(one)
+
+        assert until == NOW
+        assert Place(one.url, {}, LITESTREAM).newest().txid == one.synced().replicated
+        with closing(open_reader(one.mirror)) as conn:
+            nothing = Purge(needs_copy="no")
+            assert copied_until(conn, nothing, Backup(), settings(one), NOW) is None
+
+
+def test_nothing_is_purged_while_litestream_is_dead_or_has_no_socket_or_another_mirror(one):
+    with one.replicating():
+        pass
+    with pytest.raises(PurgeUnsafe, match="does not answer at"):
+        held(one)
+    with pytest.raises(PurgeUnsafe, match="set `socket` in"):
+        held(one, Replica(url=one.url))
+    with (
+        one.replicating(),
+        closing(sqlite3.connect(":memory:")) as other,
+        pytest.raises(PurgeUnsafe, match="cannot be known"),
+    ):
+        copied_until(other, Purge(), Backup(), settings(one), NOW)
+
+
+def test_nothing_is_purged_that_has_not_come_to_the_place(one):
+    with one.replicating():
+        place = Path(one.url.removeprefix("file://"))
+        shutil.rmtree(place)
+        place.write_text("no folder any more")
+        one.insert("+79201234567", "Hello")
+
+        with pytest.raises(PurgeUnsafe):
+            held(one)
+
+
+def test_the_daemon_and_litestream_do_not_fight_over_the_log(one):
+    with one.replicating(), one.running("run") as process:
+        writer = one.writer("draft", 0.002)
+        wait_until(lambda: len(one.drafts()) > 300, process)
+        with Store.open(one.mirror) as store:
+            store.give_room_back()  # the daemon does it hourly; with Litestream that is its own task
+        wait_until(lambda: len(one.drafts()) > 600, process)
+        writer.kill()
+        writer.communicate()
+        found = one.run("drill")
+        code, _ = end(process)
+
+    assert (code, found.returncode) == (0, 0), found.stderr
+    log = (one.home / "litestream.log").read_text()
+    assert "level=ERROR" not in log
+    assert log.count("snapshot complete") <= 1  # more would mean that it had lost its place
+
+
+# The drill
+
+
+def test_a_drill_restores_and_compares(one):
+    with one.replicating():
+        one.insert("+79201234567", "Hello")
+
+        ended = one.run("drill")
+
+    assert ended.returncode == 0, ended.stderr
+    assert "is good" in ended.stdout
+    assert one.ask("select drilled_at is not null, drill_error from health") == [(1, None)]
+    assert not list(one.mirror.parent.glob(".semysync-drill*"))
+
+
+def test_a_drill_finds_a_replica_of_something_else(one, tmp_path, sandbox):
+    other = Machine(tmp_path, "other", sandbox)
+    other.mirror_here()
+    with closing(sqlite3.connect(other.mirror)) as conn, conn:
+        conn.execute("delete from inbox where id = (select max(id) from inbox)")
+    with other.replicating():
+        other.synced()
+    with one.replicating():
+        one.config.write_text(one.config.read_text().replace(one.url, other.url))
+
+        ended = one.run("drill")
+
+    assert ended.returncode == 1
+    assert "inbox has" in ended.stderr
+    assert "inbox has" in one.ask("select drill_error from health")[0][0]
+    assert "wrong  drill" in one.run("doctor").stdout
+
+
+def test_a_drill_without_a_replica_says_what_is_missing(one, tmp_path):
+    ended = one.run("drill")
+
+    assert ended.returncode == 75
+    assert "Litestream does not answer" in ended.stderr
+    assert "does not answer" in one.ask("select drill_error from health")[0][0]
+
+
+@pytest.mark.parametrize(
+    ("rows", "count", "found"),
+    [
+        ({1: ("a",), 2: ("b",)}, 2, []),
+        ({1: ("a",), 2: ("b",), 3: ("c",)}, 3, []),
+        ({1: ("a",)}, 1, ["inbox has 1 rows of 2", "inbox lacks 1 of its newest rows"]),
+        ({1: ("a",), 2: ("x",)}, 2, ["inbox has 1 of its newest rows otherwise"]),
+        ({1: ("a",), 2: ("b2",)}, 2, []),
+    ],
+)
+def test_what_was_restored_is_of_one_of_the_two_moments(rows, count, found):
+    before = Content({"inbox": 2}, {"inbox": {1: ("a",), 2: ("b",)}})
+    after = Content({"inbox": 3}, {"inbox": {1: ("a",), 2: ("b2",), 3: ("c",)}})
+
+    assert (
+        differences(before, Content({"inbox": count}, {"inbox": rows}), after, whole=True) == found
+    )
+
+
+# The doctor
+
+
+def test_the_doctor_sees_how_far_the_replica_is(one):
+    with one.replicating() as litestream:
+        well = one.run("doctor").stdout
+        litestream.send_signal(signal.SIGKILL)
+        litestream.wait()
+        dead = one.run("doctor").stdout
+
+    assert "ok     replica      holds all of" in well
+    assert "note   drill        whether the replica can be restored was never tried" in well
+    assert "wrong  replica      Litestream does not answer" in dead
+
+
+# What may go wrong with a place
+
+
+def test_what_cannot_be_seen_is_said_without_a_password(tmp_path):
+    place = Place("sftp://me:secret@127.0.0.1:1/replicas/one?key=hidden", {}, LITESTREAM)
+
+    with pytest.raises(ReplicaUnseen) as seen:
+        place.newest()
+
+    assert "sftp://127.0.0.1:1/replicas/one" in str(seen.value)
+    assert "secret" not in str(seen.value)
+    assert "hidden" not in str(seen.value)
+    with pytest.raises(ReplicaUnseen, match="install Litestream"):
+        Place("file:///nowhere", {}, "no-such-program").newest()
+
+
+def test_a_place_that_is_not_mounted_lets_nothing_be_sent(one, sandbox):
+    with one.replicating():
+        one.synced()
+    Path(one.url.removeprefix("file://")).rename(one.home / "unmounted")
+    one.insert("+79201234567", "Hello")
+
+    with one.running("run") as process:
+        wait_until(lambda: "is not to be seen" in (one.setting("sending_blocked") or ""), process)
+        code, _ = end(process)
+
+    assert code == 0
+    assert sandbox.account.effects() == []
