@@ -1,7 +1,7 @@
 """
 Mark messages that have vanished from the account, and take the mark off those that are back.
 
-Nothing is ever deleted for it. What we have purged ourselves is not missing. Both functions belong
+Nothing is ever deleted for it, and `changed_at` moves, so that who follows the table sees it. What we have purged ourselves is not missing. Both functions belong
 into the transaction of what they follow from.
 """
 
@@ -14,12 +14,12 @@ from semysync.model import Box
 
 MARK = {
     Box.INBOX: """
-        update inbox set missing_since = :now
+        update inbox set missing_since = :now, changed_at = :now
          where id in (select value from json_each(:ids))
            and missing_since is null and purged_at is null
         returning id, device_id""",
     Box.SENT: """
-        update sent set missing_since = :now
+        update sent set missing_since = :now, changed_at = :now
          where id in (select value from json_each(:ids))
            and missing_since is null and purged_at is null
         returning id, device_id""",
@@ -35,10 +35,10 @@ MARKED = {
 
 CLEAR = {
     Box.INBOX: """
-        update inbox set missing_since = null
+        update inbox set missing_since = null, changed_at = :now
          where id in (select value from json_each(:ids)) returning id, device_id""",
     Box.SENT: """
-        update sent set missing_since = null
+        update sent set missing_since = null, changed_at = :now
          where id in (select value from json_each(:ids)) returning id, device_id""",
 }
 
@@ -68,7 +68,7 @@ def clear(conn: sqlite3.Connection, box: Box, shown: Collection[int], stamp: str
     """Take the mark off messages that are shown; return which had one."""
     back = marked(conn, box, shown)
     if back:
-        rows = conn.execute(CLEAR[box], {"ids": json.dumps(back)}).fetchall()
+        rows = conn.execute(CLEAR[box], {"ids": json.dumps(back), "now": stamp}).fetchall()
         _tell(conn, box, "message.returned", rows, stamp)
     return back
 

@@ -146,10 +146,10 @@ update purges
 
 _MARK = {
     Box.INBOX: """
-        update inbox set purged_at = :now
+        update inbox set purged_at = :now, changed_at = :now
          where id in (select value from json_each(:ids)) and purged_at is null""",
     Box.SENT: """
-        update sent set purged_at = :now
+        update sent set purged_at = :now, changed_at = :now
          where id in (select value from json_each(:ids)) and purged_at is null""",
 }
 
