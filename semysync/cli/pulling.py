@@ -21,7 +21,15 @@ from semysync.cli.common import (
     print_json,
 )
 from semysync.config import Config
-from semysync.errors import ConfigError, MirrorBusy, MirrorUnusable, Refused, Throttled, Unreadable
+from semysync.errors import (
+    ConfigError,
+    MirrorBusy,
+    MirrorUnusable,
+    Refused,
+    ReplicaUnseen,
+    Throttled,
+    Unreadable,
+)
 from semysync.mirror.times import ANYWHERE, Locale
 
 if TYPE_CHECKING:
@@ -143,13 +151,16 @@ def send_due(
     from semysync.mirror.claims import Claims
     from semysync.mirror.lock import Lock, Right
     from semysync.mirror.outbox import Outbox
-    from semysync.mirror.takeover import taken_over
+    from semysync.mirror.takeover import UNSEEN, taken_over
     from semysync.passes.send import Sender
 
     box = next((outcome for outcome in outcomes if outcome.noted.kind == "sent"), None)
     if not settings.send.enabled or box is None or box.failure:
         return 0
-    why = taken_over(store.path, settings.replica.place())
+    try:
+        why = taken_over(store.path, settings.replica.place())
+    except ReplicaUnseen as exc:
+        why = f"{UNSEEN}: {exc}"
     try:
         right = Lock(store.path, Right.SENDER)
     except MirrorBusy:

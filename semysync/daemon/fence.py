@@ -12,7 +12,7 @@ import structlog
 
 from semysync.config import Config
 from semysync.errors import SemysyncError
-from semysync.mirror.takeover import taken_over
+from semysync.mirror.takeover import UNSEEN, taken_over
 
 log = structlog.get_logger("semysync")
 
@@ -57,7 +57,7 @@ class Fence:
             try:
                 why = taken_over(self._mirror, self._replica)
             except SemysyncError as exc:
-                why = f"cannot see whether another machine has taken over: {exc}"
+                why = f"{UNSEEN}: {exc}"
                 if self._seen:
                     log.warning("replica.unseen", error=str(exc))
                     continue

@@ -31,6 +31,8 @@ from semysync.mirror.times import utc_text
 TAKEOVERS = "takeovers"  #: the key in `settings` of how often another machine has taken over
 ANOTHER_SENDS = "another_sends"  #: the key of the sentence that says how that was seen
 
+UNSEEN = "whether another machine has taken over cannot be seen"
+
 MARK = "create table taken (host text, name text, at text, number integer) strict"
 
 OPEN = """

@@ -2,10 +2,42 @@
 
 import sqlite3
 from contextlib import closing
+from datetime import UTC, datetime
 
+import pytest
 from failover import fail_over
-from machines import Machine, made
+from machines import LITESTREAM, Machine, made
 from processes import end, wait_until
+
+from semysync.errors import MirrorUnusable, ReplicaUnseen
+from semysync.mirror import takeover
+from semysync.mirror.replica import Replica
+
+NOW = datetime(2026, 11, 26, 9, 0, tzinfo=UTC)
+
+
+def place(machine):
+    return Replica(machine.url, {}, LITESTREAM)
+
+
+def take(machine, other):
+    return takeover.take_over(machine.mirror, place(other), lambda: NOW, lambda *_: None)
+
+
+@pytest.fixture
+def one(tmp_path, sandbox):
+    """A machine that has replicated its mirror, with a draft in it, and is dead."""
+    one = Machine(tmp_path, "one", sandbox)
+    one.mirror_here()
+    with one.replicating():
+        one.insert("+79201234567", "Hello")
+        one.synced()
+    return one
+
+
+@pytest.fixture
+def two(tmp_path, sandbox):
+    return Machine(tmp_path, "two", sandbox)
 
 
 def test_the_second_machine_sends_each_draft_once_and_the_first_stays_silent(tmp_path):
@@ -56,3 +88,91 @@ def test_who_had_stopped_can_be_made_the_sender_again(tmp_path, sandbox):
     assert ended.returncode == 0, ended.stderr
     assert "2 open drafts" in ended.stdout
     assert one.ask("select sent_id is not null from outbox") == [(1,), (1,)]
+
+
+def test_a_takeover_that_broke_off_leaves_nothing_and_may_be_done_again(one, two, monkeypatch):
+    real = Replica.restore
+
+    def breaks_off(self, target):
+        if target.name == "taken-over.db":
+            raise ReplicaUnseen("the network is gone")
+        return real(self, target)
+
+    monkeypatch.setattr(Replica, "restore", breaks_off)
+    with pytest.raises(ReplicaUnseen, match="the network is gone"):
+        take(two, one)
+    assert not two.mirror.exists()
+    assert not list(two.mirror.parent.glob(".*takeover*"))
+    assert "has taken over" in takeover.taken_over(one.mirror, place(one))  # from here on it counts
+    monkeypatch.undo()
+
+    assert take(two, one) == (1, takeover.Replica.newest(place(one)).at, 60, 1)
+
+
+def test_two_machines_cannot_both_take_over(one, two, tmp_path, sandbox, monkeypatch):
+    three = Machine(tmp_path, "three", sandbox)
+    take(two, one)
+
+    monkeypatch.setattr(takeover, "this_host", lambda: "a-third-host")
+    with pytest.raises(MirrorUnusable, match="has taken over from there at"):
+        take(three, one)
+
+    assert not three.mirror.exists()
+
+
+def test_back_and_forth_only_the_last_one_sends(one, two):
+    take(two, one)
+    with two.replicating():
+        two.synced()
+    for file in one.mirror.parent.iterdir():
+        file.rename(one.home / file.name)
+
+    taken = take(one, two)
+
+    assert taken.number == 2
+    assert takeover.taken_over(one.mirror, place(one)) is None
+    assert "has taken over" in takeover.taken_over(two.mirror, place(two))
+
+
+def test_what_lies_at_the_place_of_the_mirror_is_not_touched(one, two):
+    two.mirror.parent.mkdir(parents=True)
+    log = two.mirror.with_name("semysync.db-wal")
+    log.write_text("of an earlier life")
+
+    with pytest.raises(MirrorUnusable, match="is there already"):
+        take(two, one)
+
+    assert log.read_text() == "of an earlier life"
+    assert takeover.taken_over(one.mirror, place(one)) is None
+
+
+def test_a_takeover_from_its_own_place_is_refused(one):
+    ended = one.run("takeover", "--from", one.url)
+
+    assert ended.returncode == 78
+    assert "must be two places" in ended.stderr
+
+
+def test_sync_too_sends_nothing_once_another_has_taken_over(one, two, sandbox):
+    take(two, one)
+
+    ended = one.run("sync")
+
+    assert ended.returncode == 0, ended.stderr
+    assert made(sandbox) == []
+    assert "has taken over at" in one.setting("sending_blocked")
+
+
+def test_nothing_goes_out_before_the_account_was_searched(one, two, sandbox):
+    with one.running(
+        "run"
+    ) as process:  # it is not dead, and has sent what the replica has as queued
+        wait_until(lambda: made(sandbox) == ["Hello"], process)
+        end(process)
+    take(two, one)
+
+    with two.running("run") as process:
+        wait_until(lambda: two.ask("select sent_id from outbox where sent_id > 0"), process)
+        end(process)
+
+    assert made(sandbox) == ["Hello"]
