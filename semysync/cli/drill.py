@@ -46,6 +46,7 @@ def drill(config: Path | None, database: Path | None, as_json: bool, folder: Pat
     """
     from semysync.mirror import drill as drills
     from semysync.mirror.access import real
+    from semysync.mirror.times import utc_text
 
     settings, path = configured(config, database)
     replica = settings.replica.place()
@@ -70,7 +71,7 @@ def drill(config: Path | None, database: Path | None, as_json: bool, folder: Pat
     at = found.newest_at
     if as_json:
         facts = {"good": not found.faults, "faults": found.faults, "messages": found.messages}
-        print_json(facts | {"newest_at": at and at.isoformat(), "took_s": round(found.took_s, 2)})
+        print_json(facts | {"newest_at": at and utc_text(at), "took_s": round(found.took_s, 2)})
     elif said:
         complain(f"the replica at {replica.shown} is not as it should be: {said}")
     else:

@@ -24,6 +24,12 @@ _WHAT_IT_MEANS = (
     "network; delivered, failed, cancelled"
 )
 
+#: Litestream's own, where it replicates the mirror
+HIDDEN: dict[str, dict[str, Any]] = {
+    "_litestream_seq": {"hidden": True},
+    "_litestream_lock": {"hidden": True},
+}
+
 TABLES: dict[str, dict[str, Any]] = {
     "messages": {
         "description": "Both directions in one, and what waits in the outbox.",
@@ -263,6 +269,8 @@ TABLES: dict[str, dict[str, Any]] = {
             "oldest_waiting_s": "how long the oldest of them has waited",
             "last_error": "what went wrong last",
             "verdict": "ok, late, or failing",
+            "drilled_at": "when the replica was last tried by `semysync drill`",
+            "drill_error": "what was wrong with it then; null: nothing",
         },
     },
     "marks": {

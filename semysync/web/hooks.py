@@ -14,7 +14,7 @@ from semysync import __version__
 from semysync.queries import QUERIES
 from semysync.web import mirrors, pages, writing
 from semysync.web.charts import dashboard
-from semysync.web.descriptions import DATABASE, TABLES
+from semysync.web.descriptions import DATABASE, HIDDEN, TABLES
 
 if TYPE_CHECKING:
     from datasette.app import Datasette
@@ -148,7 +148,7 @@ def _described() -> dict[str, Any]:
         }
         for name, table in TABLES.items()
     }
-    return {**DATABASE, "tables": tables}
+    return {**DATABASE, "tables": HIDDEN | tables}
 
 
 @hookimpl

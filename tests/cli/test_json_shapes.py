@@ -2,7 +2,9 @@
 
 import json
 import re
+import shutil
 import sqlite3
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import pytest
 from processes import TOKEN, Program
 
 from semysync.cli import main
+from semysync.mirror.replica import Replica
 from semysync.sandbox import Sandbox
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
@@ -41,6 +44,7 @@ CALLS = {
     "purge --yes": "purge --yes",
     "backup": "backup --to copies",
     "backup --check": "backup --check {copy}",
+    "drill": "drill",
     "takeover": "takeover",
     "forget": "forget +79201234569 --yes",
     "hooks": "hooks",
@@ -56,6 +60,7 @@ ENDLESS = {"sandbox"}  #: ends with Ctrl-C only, and is seen in a test of its ow
 EXTRA = """
 [purge]
 inbox_days = 3
+needs_copy = "no"
 sent_days = 3
 [[hook]]
 name = "tell"
@@ -140,8 +145,12 @@ def world(tmp_path_factory):
     """A program whose mirror has something of everything, and the words of its calls."""
     program = Program(tmp_path_factory.mktemp("shapes"))
     with Sandbox(messages=300, devices=3, token=TOKEN) as sandbox:
-        program.configure(sandbox.base_url, api="requests_per_minute = 60000", rest=EXTRA)
+        place = f"file://{program.home}/replica"
+        litestream = shutil.which("litestream", path=str(Path(sys.executable).parent))
+        rest = f'{EXTRA}[replica]\nurl = "{place}"\nprogram = "{litestream}"\n'
+        program.configure(sandbox.base_url, api="requests_per_minute = 60000", rest=rest)
         program.mirror_here()
+        Replica(place, {}, litestream).put(program.mirror)
         (program.home / "drafts.csv").write_text(
             "phone,text,client_key\n+79201234568,Hi,a\n,Hi,b\n"
         )
