@@ -2,6 +2,7 @@
 
 import os
 import re
+import sqlite3
 import subprocess
 import sys
 import time
@@ -86,6 +87,11 @@ def test_a_copy_that_follows_is_read_by_datasette(one, tmp_path):
 def test_duckdb_reads_the_months_that_export_wrote(one, tmp_path):
     import duckdb
 
+    with closing(sqlite3.connect(one.mirror)) as conn, conn:
+        conn.execute(
+            "update sent set created_at = '2026-01-31T23:59:59.000000Z'"
+            " where id = (select min(id) from sent)"
+        )
     ended = one.run("export", "sent", "--format", "parquet", "--by-month", "--out", tmp_path / "a")
     assert ended.returncode == 0, ended.stderr
     query = snippet("Analytics elsewhere", "sql").replace("archive/", f"{tmp_path}/a/")
