@@ -261,9 +261,9 @@ def load(path: Path | None, environ: Mapping[str, str] = os.environ) -> Config:
     }
     sections["hook"] = _hooks(raw.pop("hook", []), mistakes)
     mistakes += [
-        f"[{name}]: there is no such section{_nearest(name, sections)}"
+        f"[{_named(name)}]: there is no such section{_nearest(name, sections)}"
         if isinstance(value, dict)
-        else f"{name}: a key belongs into a section, such as [pull]"
+        else f"{_named(name)}: a key belongs into a section, such as [pull]"
         for name, value in raw.items()
     ]
     mistakes += _paths(sections)
@@ -413,7 +413,7 @@ def _section(name: str, kind: Any, raw: Any, mistakes: list[str], shown: str = "
     values = {}
     for key, value in raw.items():
         if key not in known:
-            mistakes.append(f"{shown} {key}: there is no such key{_nearest(key, known)}")
+            mistakes.append(f"{shown} {_named(key)}: there is no such key{_nearest(key, known)}")
             continue
         try:
             values[key] = _converted(value, known[key].type)
@@ -460,6 +460,11 @@ def _expected(kind: Any) -> str:
         case msgspec.inspect.DictType():
             return 'texts by name, such as { contact = "+79201234567" }'
     return "a text in quotes"
+
+
+def _named(name: str) -> str:
+    """Show a name that is none of ours, unless it may be a secret without its `key =`."""
+    return name if re.fullmatch(r"[A-Za-z_.-]{1,24}", name) else "***"
 
 
 def _nearest(word: str, known: Mapping[str, object]) -> str:

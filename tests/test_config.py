@@ -241,6 +241,9 @@ def test_text_that_is_no_toml_is_told_without_what_stands_there(read, tmp_path, 
         f"[api]\ntoken_file = {{ x = '{SECRET}' }}",
         f"[pull]\ntoken = '{SECRET}'",
         f"[api]\ntoken = '{SECRET}'\ntoken_file = '/x'",
+        f'["tgram://{SECRET}/CHAT"]',
+        f"'{SECRET}' = 1",
+        f"[api]\n'{SECRET}' = ''",
     ],
 )
 def test_a_misplaced_token_is_not_shown(complaint, text):
