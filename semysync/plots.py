@@ -18,6 +18,7 @@ class Plot(NamedTuple):
     y: str
     series: str | None = None
     unit: str = ""
+    days: int = 0  #: so many it looks back at, with today
 
 
 HOURS = Plot(
@@ -37,6 +38,7 @@ select substr(at, 1, 13) || ':00:00Z' as hour,
     "hour",
     "messages",
     "direction",
+    days=2,
 )
 
 DAYS = Plot(
@@ -56,6 +58,7 @@ select substr(at, 1, 10) as day,
     "day",
     "messages",
     "direction",
+    days=30,
 )
 
 # Of the newest hundred thousand: enough for a percentile, and no more than a page can wait for.
@@ -89,6 +92,7 @@ select day, percentile, round(min(seconds), 1) as seconds
     "seconds",
     "percentile",
     "s",
+    days=14,
 )
 
 FAILURES = Plot(
@@ -107,6 +111,7 @@ select substr(created_at, 1, 10) as day,
     "day",
     "failed",
     "device",
+    days=30,
 )
 
 QUEUE = Plot(
@@ -141,6 +146,7 @@ select max(at) as at,
     "battery",
     "device",
     "%",
+    days=7,
 )
 
 ACTIVITY = Plot(
@@ -166,6 +172,7 @@ select day,
     "day",
     "messages",
     "device",
+    days=14,
 )
 
 PLAN = Plot(
@@ -181,6 +188,7 @@ select max(at) as at, messages_left
 """,
     "at",
     "messages_left",
+    days=90,
 )
 
 PLOTS = (HOURS, DAYS, DELIVERY, FAILURES, QUEUE, BATTERY, ACTIVITY, PLAN)

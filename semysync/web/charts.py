@@ -5,7 +5,7 @@ from typing import Any
 
 from semysync.plots import FIGURES, PERCENTILES, PLOTS, Plot
 
-COLOURS = ["#1f6f5c", "#e2a03f", "#5b7db1", "#b3546b", "#8a8f3c", "#7a5ea8", "#4aa3a2", "#a0693f"]
+COLOURS = ["#2c8c74", "#e2a03f", "#5f86c4", "#c4607a", "#98993f", "#8f73c4", "#4aa3a2", "#b0784a"]
 
 LAYOUT = [
     ["verdict", "today", "waiting", "left"],
@@ -70,7 +70,7 @@ def _chart(plot: Plot, database: str) -> dict[str, Any]:
                 "range": {"category": list(COLOURS)},
                 "axis": {"grid": False, "labelColor": "#555", "titleColor": "#555"},
                 "axisY": {"grid": True, "gridColor": "#eee"},
-                "legend": {"orient": "bottom", "columns": 2, "title": None, "labelColor": "#555"},
+                "legend": {"title": None, "labelColor": "#555"},
             },
             "usermeta": deepcopy(OPTIONS),
         },
@@ -85,12 +85,14 @@ def _mark(plot: Plot) -> dict[str, Any]:
 
 def _encoding(plot: Plot) -> dict[str, Any]:
     along: dict[str, Any] = {"field": plot.x, "type": "temporal", "title": None}
+    if plot.x != "status":
+        along["scale"] = {"type": "utc" if plot.x == "day" else "time"} | _span(plot)
+        clock = "" if plot.x == "day" or plot.days > 7 else " %H:%M"
+        along["axis"] = {"format": f"%-d %b{clock}", "labelOverlap": True, "labelSeparation": 8}
     if plot.x == "day":
-        along |= {"timeUnit": "utcyearmonthdate", "scale": {"type": "utc"}}
-        along["axis"] = {"format": "%-d %b", "labelOverlap": True}
+        along |= {"timeUnit": "utcyearmonthdate"}
     elif plot.x == "hour":
         along |= {"timeUnit": "yearmonthdatehours"}
-        along["axis"] = {"format": "%-d %b %H:%M", "labelOverlap": True}
     elif plot.x == "status":
         along |= {"type": "nominal", "axis": {"labelAngle": 0}, "sort": "-y"}
     title = (
@@ -101,10 +103,39 @@ def _encoding(plot: Plot) -> dict[str, Any]:
         height["scale"] = {"type": "sqrt"}
     if plot.unit == "%":
         height["scale"] = {"domain": [0, 100]}
+    elif not plot.unit:  # a number of things
+        height["axis"] = {"labelExpr": "datum.value % 1 ? '' : datum.label"}
     found = {"x": along, "y": height}
     if plot.series:
-        order = list(PERCENTILES) if plot.name == "delivery" else "ascending"
-        found["color"] = {"field": plot.series, "type": "nominal", "sort": order}
+        found["color"] = {"field": plot.series, "type": "nominal"} | _key(plot)
     else:
         found["color"] = {"value": COLOURS[0]}
     return found
+
+
+def _key(plot: Plot) -> dict[str, Any]:
+    """
+    Return where the key to the colours is, and what is always in it.
+
+    Below a chart it must not be empty: the library would make the chart endlessly high.
+    """
+    always = {"direction": ["received", "sent"], "percentile": list(PERCENTILES)}.get(
+        plot.series or ""
+    )
+    if always is None:
+        return {"legend": {"labelLimit": 100}}
+    return {
+        "sort": always,
+        "scale": {"domain": {"unionWith": always}},
+        "legend": {"orient": "bottom", "columns": 3},
+    }
+
+
+def _span(plot: Plot) -> dict[str, Any]:
+    """Return what is along the chart: all of its days, also where there is little in them."""
+    step = 86_400_000 if plot.x == "day" else 3_600_000
+    end = f"now() - now() % {step} + {step}"
+    return {
+        "domainMin": {"expr": f"{end} - {plot.days * 86_400_000}"},
+        "domainMax": {"expr": end},
+    }

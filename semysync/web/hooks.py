@@ -4,6 +4,7 @@ import re
 from collections.abc import Awaitable, Callable
 from sqlite3 import Row
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 from datasette import hookimpl
 from datasette.utils import actor_matches_allow
@@ -100,6 +101,8 @@ def menu_links(
                     {"href": page.conversations(), "label": f"Conversations{of}"},
                     {"href": page.drafts(), "label": f"Outbox{of}"},
                 ]
+                if mirrors.has_charts(name):
+                    links.append({"href": page.dashboard(), "label": f"Charts{of}"})
         return links
 
     return inner
@@ -152,16 +155,31 @@ def _described() -> dict[str, Any]:
 
 
 @hookimpl
-def extra_css_urls(database: str | None, datasette: "Datasette") -> list[str]:
-    return [_versioned(datasette, "tables.css")] if _is_ours(datasette, database) else []
+def extra_css_urls(
+    template: str, database: str | None, request: Request | None, datasette: "Datasette"
+) -> list[str]:
+    """Let Datasette's pages of a mirror look as ours do, also in the dark."""
+    if not _is_page_of_ours(datasette, template, database, request):
+        return []
+    return [_versioned(datasette, name) for name in ("colours.css", "tables.css")]
 
 
 @hookimpl
-def extra_js_urls(database: str | None, datasette: "Datasette") -> list[dict[str, Any]]:
-    """Show times in the viewer's zone on Datasette's own pages too."""
-    if not _is_ours(datasette, database):
+def extra_js_urls(
+    template: str, database: str | None, request: Request | None, datasette: "Datasette"
+) -> list[dict[str, Any]]:
+    """Show times in the viewer's zone on Datasette's own pages too, and the way back to ours."""
+    if not _is_page_of_ours(datasette, template, database, request):
         return []
-    return [{"url": _versioned(datasette, "times.js"), "module": True}]
+    return [{"url": _versioned(datasette, "tables.js"), "module": True}]
+
+
+def _is_page_of_ours(
+    datasette: "Datasette", template: str, database: str | None, request: Request | None
+) -> bool:
+    if request and template.startswith("dashboard_"):  # of a library that names no database
+        database = unquote(request.url_vars.get("slug", ""))
+    return _is_ours(datasette, database)
 
 
 def _is_ours(datasette: "Datasette", database: str | None) -> bool:

@@ -275,7 +275,9 @@ def test_other_databases_are_left_alone_and_mirrors_may_have_any_name(mirror, se
     assert "of other" not in home
     assert "<time" not in other
     assert "/-/conversations/" not in other
-    assert "times.js" not in other
+    assert "semysync/tables" not in other
+    assert "semysync/tables" in served.get("/-/dashboards/two").text
+    assert "Charts of two" in other
     assert "unanswered" not in served.get("/other").text
     assert "In the second" in served.get("/two/-/conversations").text
     assert served.get("/my~20phones/-/conversations").status_code == 200
@@ -290,8 +292,9 @@ def test_cells_of_datasettes_tables_lead_to_conversations_and_hold_times(mirror,
     for html in (table, query):
         assert f'<a href="{TALK}#end" dir="auto">+79201234567</a>' in html
         assert '<time datetime="2026-11-23T09:01:00.000000Z" data-local="second">' in html
-    assert "/-/static-plugins/semysync/times.js" in table
-    assert served.get("/-/static-plugins/semysync/times.js").status_code == 200
+    for name in ("tables.js", "tables.css", "colours.css"):
+        assert f"/-/static-plugins/semysync/{name}" in table
+        assert served.get(f"/-/static-plugins/semysync/{name}").status_code == 200
     rows = served.get("/semysync/messages.json?_shape=array").json()
     assert rows[0]["contact"] == ANNA
 

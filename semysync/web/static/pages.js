@@ -102,6 +102,18 @@ function days() {
   }
 }
 
+const stale = document.createElement("p");
+stale.className = "warning stale";
+stale.setAttribute("role", "status");
+
+/** Say that what is shown may be old; or, with nothing to say, that it is not. */
+function told(sentence) {
+  if (stale.textContent === sentence) return;
+  stale.textContent = sentence;
+  if (sentence) document.body.append(stale);
+  else stale.remove();
+}
+
 async function look() {
   timer = null;
   let wait = Date.now() - active < SOON_MS ? OFTEN_MS : SELDOM_MS;
@@ -110,6 +122,7 @@ async function look() {
       headers: tag ? { "If-None-Match": tag } : {},
       cache: "no-store",
     });
+    if (answer.ok || answer.status === 304) told("");
     if (answer.status === 200) {
       tag = answer.headers.get("ETag");
       const stay = nearEnd() && "ends" in live.dataset;
@@ -120,10 +133,15 @@ async function look() {
       active = Date.now();
       wait = OFTEN_MS;
     } else if (answer.status === 403 || answer.status === 404) {
+      told("This page is not kept up to date any more: open it again.");
       return; // not ours to read any more
+    } else if (answer.status >= 500) {
+      told("The mirror cannot be read now: what is shown may be old.");
+      wait = SELDOM_MS;
     }
   } catch {
-    wait = SELDOM_MS; // the server is away: it may come back
+    told("The server does not answer: what is shown may be old.");
+    wait = SELDOM_MS; // it may come back
   }
   if (!document.hidden) timer = setTimeout(look, wait);
 }
@@ -187,6 +205,14 @@ function begin(form) {
   window.addEventListener("pageshow", () => delete form.dataset.sent);
 }
 
+/** Let a menu close as people expect it to: by Escape, and by a click beside it. */
+function close(menu, event) {
+  if (!menu.open || (event.type === "click" && menu.contains(event.target))) return;
+  if (event.type === "keydown" && event.key !== "Escape") return;
+  menu.open = false;
+  if (event.type === "keydown") menu.querySelector("summary").focus();
+}
+
 if (live) {
   remember();
   document.addEventListener("visibilitychange", wake);
@@ -197,6 +223,9 @@ if (live) {
 localise(document);
 days();
 for (const form of document.querySelectorAll("form.writer")) begin(form);
+for (const menu of document.querySelectorAll("details.more")) {
+  for (const kind of ["click", "keydown"]) document.addEventListener(kind, (e) => close(menu, e));
+}
 const asked = document.querySelector(".asked");
 if (asked) {
   asked.scrollIntoView({ block: "center" });
