@@ -128,7 +128,7 @@ async def act(visit: Visit, form: Form) -> Response:
     else:
         if outcome.done:
             return Response.redirect(_back(visit.mirror, form.get("back", ""), draft_id))
-        refused, status = f"draft {draft_id}: {outcome.sentence}", 409
+        refused, status = f"draft {draft_id} {outcome.sentence}", 409
     return await pages.draft_page(visit, draft_id, refused, status=status)
 
 

@@ -195,7 +195,7 @@ def test_a_wish_that_comes_too_late_is_told_and_so_is_one_about_nothing(mirror, 
     none = served.post(f"{PAGES}/drafts/2/cancel", {}, "root")
 
     assert late.status_code == 409
-    assert "it is too late to cancel this draft" in late.text
+    assert "is delivered: it is too late to cancel it" in late.text
     assert none.status_code == 404
 
 
