@@ -191,7 +191,7 @@ def test_accounts_of_one_folder_have_a_token_each(program, sandbox):
 @pytest.mark.parametrize(
     ("text", "args", "code", "says"),
     [
-        ("wrong", (), 69, "Wrong token"),
+        ("2d9d148edeb50768", (), 69, "Wrong token"),
         ("", (), 78, "standard input holds no token"),
         ("two words", (), 78, "standard input holds no token"),
         (TOKEN, ("--region", "Russia"), 2, "expected two capital letters"),
