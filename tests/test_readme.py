@@ -134,3 +134,36 @@ def test_each_command_in_a_block_exists_with_its_options(words):
 def test_each_link_to_a_file_leads_somewhere():
     for target in re.findall(r"\]\(([^)#:]+)\)", README):
         assert (HOUSE / target).exists(), target
+
+
+def test_the_queries_of_the_cookbook_go_to_the_shell(mirror):
+    (lines,) = blocks("sh", "help sql unanswered |")
+    lines = lines.replace("semysync help", f"{sys.executable} -m semysync help")
+
+    subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", lines.replace(MIRROR, str(mirror))],
+        check=True,
+        capture_output=True,
+    )
+
+
+def test_the_snippet_for_pandas_reads_messages(mirror):
+    (snippet,) = blocks("python", "pandas")
+    with closing(sqlite3.connect(mirror)) as conn, conn:
+        conn.execute("insert into outbox (phone, text) values ('+79201234567', 'Hello')")
+    said = []
+
+    class Pandas:  # it is slow to load, and all that is asked of it is to run the query
+        @staticmethod
+        def read_sql(query, db, parse_dates):
+            cursor = db.execute(query)
+            said.extend([name for name, *_ in cursor.description if name in parse_dates])
+            return cursor.fetchall()
+
+    names = {}
+    code = snippet.replace(MIRROR, str(mirror)).replace("import pandas, sqlite3", "import sqlite3")
+    exec(code, names | {"pandas": Pandas}, names)
+    names["db"].close()
+
+    assert len(names["messages"]) == 1
+    assert said == ["at"]

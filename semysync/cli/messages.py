@@ -1,9 +1,11 @@
 """`messages`, `conversations` and `search`: what was written, without asking the service."""
 
 import os
+import select
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from sqlite3 import Connection, Row
@@ -22,16 +24,19 @@ from semysync.cli.common import (
     print_json,
     print_json_line,
     print_table,
+    reader_path,
 )
 from semysync.cli.moments import local_zone, past
 from semysync.cli.reading import MOST, reading
 from semysync.contact import contact_of
+from semysync.errors import MirrorUnusable
 from semysync.mirror import history
 from semysync.mirror.history import Narrowed
 from semysync.mirror.search import Query
 from semysync.mirror.times import from_utc_text, utc_text
 
 LOOK_S = 0.25  #: how often a follower looks whether anything was written
+REPLACED_S = 30  #: how long a mirror may take to be put in its place
 
 STATUSES = (
     *("received", "queued", "held", "sending", "unknown", "accepted", "on_phone"),
@@ -137,9 +142,9 @@ def messages(
     with reading(config, database) as conn:
         seen = history.last_event(conn)
         rows = history.newest(conn, wanted, min(limit, MOST))[::-1]
-        if follow:
-            follow_news(conn, wanted, rows, seen, as_json=as_json)
-            return
+    if follow:
+        follow_news(config, database, wanted, rows, seen, as_json=as_json)
+        return
     if as_json:
         print_json([shown(row) for row in rows])
     elif not rows:
@@ -255,23 +260,77 @@ def conversations(
 
 
 def follow_news(
-    conn: Connection, wanted: Narrowed, rows: Sequence[Row], seen: int, *, as_json: bool
+    config: Path | None,
+    database: Path | None,
+    wanted: Narrowed,
+    rows: Sequence[Row],
+    seen: int,
+    *,
+    as_json: bool,
 ) -> None:
-    """Show messages, and then each new one in a line of its own, until Ctrl-C."""
+    """
+    Show messages, and then each new one in a line of its own, until Ctrl-C or nobody reads it.
+
+    Where another file is put in the mirror's place it goes on there.
+    """
+    path = reader_path(config, database)
     try:
         while True:
-            for row in rows:
-                if as_json:
-                    print_json_line(shown(row))
-                else:
-                    click.echo(line_of(row), color=False if os.environ.get("NO_COLOR") else None)
-            sys.stdout.flush()
-            before = data_version(conn)
-            rows, seen = history.news(conn, wanted, after=seen)
-            while not rows and data_version(conn) == before:
-                time.sleep(LOOK_S)
+            opened = identity(path)
+            with reopened(config, database) as conn:
+                seen = min(seen, history.last_event(conn))
+                while identity(path) in {opened, None}:  # None while it is being replaced
+                    for row in rows:
+                        if as_json:
+                            print_json_line(shown(row))
+                        else:
+                            click.echo(
+                                line_of(row), color=False if os.environ.get("NO_COLOR") else None
+                            )
+                    sys.stdout.flush()
+                    before = data_version(conn)
+                    rows, seen = history.news(conn, wanted, after=seen)
+                    if not rows and data_version(conn) == before:
+                        time.sleep(LOOK_S)
+                    if nobody_reads():
+                        return
     except KeyboardInterrupt:
         return
+
+
+@contextmanager
+def reopened(config: Path | None, database: Path | None) -> Iterator[Connection]:
+    """Open the mirror; one that is just being put in its place is waited for."""
+    with ExitStack() as stack:
+        deadline = time.monotonic() + REPLACED_S
+        while True:
+            try:
+                conn = stack.enter_context(reading(config, database))
+                break
+            except MirrorUnusable:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(LOOK_S)
+        yield conn
+
+
+def identity(path: Path) -> tuple[int, int] | None:
+    """Return which file it is; None where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def nobody_reads() -> bool:
+    """Tell whether standard output is a pipe whose reader has gone."""
+    poll = select.poll()
+    try:
+        poll.register(sys.stdout, 0)
+    except (OSError, ValueError):
+        return False
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
 
 
 def line_of(row: Row) -> str:

@@ -7,9 +7,13 @@ for what must not be there. All that is not excluded must occur. Nothing here do
 
 import re
 import unicodedata
+from collections.abc import Iterator
+from itertools import islice, product
 from typing import NamedTuple
 
 _TERM = re.compile(r'(?P<no>-)?(?:"(?P<phrase>[^"]*)"?|(?P<word>[^\s"]+))')
+
+MOST_SPELLINGS = 64  #: of one term
 
 
 class Term(NamedTuple):
@@ -25,7 +29,12 @@ class Term(NamedTuple):
 
     def matched(self) -> str:
         """Return it as the index takes it: quoted, so that nothing in it is a command."""
-        return '"' + self.text.replace('"', '""') + '"' + ("*" if self.begins else "")
+        end = '"*' if self.begins else '"'
+        quoted = [
+            '"' + text.replace('"', '""') + end
+            for text in islice(spellings(self.text), MOST_SPELLINGS)
+        ]
+        return quoted[0] if len(quoted) == 1 else f"({' OR '.join(quoted)})"
 
 
 class Query(NamedTuple):
@@ -39,7 +48,8 @@ class Query(NamedTuple):
         """Read what was typed. Raises `ValueError` where nothing is searched for."""
         wanted: list[Term] = []
         excluded: list[Term] = []
-        for match in _TERM.finditer(text.replace("\0", " ")):
+        plain = unicodedata.normalize("NFC", text.replace("\0", " "))
+        for match in _TERM.finditer(plain):
             phrase, word = match["phrase"], match["word"]
             begins = word is not None and word.endswith("*") and word.strip("*") != ""
             term = Term((word.rstrip("*") if begins else word or phrase or "").strip(), begins)
@@ -74,3 +84,25 @@ class Query(NamedTuple):
     def is_indexed(self) -> bool:
         """Tell whether the index alone can answer."""
         return all(term.has_words for term in (*self.wanted, *self.excluded))
+
+
+def spellings(text: str) -> Iterator[str]:
+    """
+    Yield a text as people may have written it, as it stands first: `ещё` is mostly written `еще`.
+
+    The index folds capitals and accents of Latin letters, but knows nothing of ё and ß.
+    """
+    for words in product(*map(_spellings_of_word, text.split())):
+        yield " ".join(words)
+
+
+def _spellings_of_word(word: str) -> list[str]:
+    """Return a word, without any ё and ß, and with one in each place where one may be."""
+    plain = word.replace("ё", "е").replace("Ё", "Е").replace("ß", "ss")
+    found = [word, plain]
+    for usual, other in (("е", "ё"), ("Е", "Ё"), ("ss", "ß")):
+        found += [
+            plain[: match.start()] + other + plain[match.end() :]
+            for match in re.finditer(usual, plain)
+        ]
+    return list(dict.fromkeys(found))

@@ -1,10 +1,11 @@
 """`messages`, `search` and `conversations` through the real process."""
 
 import json
+import shutil
 import signal
 
 import pytest
-from processes import end
+from processes import PATIENCE_S, end
 from test_cli_reading import change, on_terminal
 
 
@@ -160,3 +161,28 @@ def test_follow_shows_each_message_once_and_no_change_of_a_status(synced, sandbo
         shown = [json.loads(process.stdout.readline())["text"] for _ in range(2)]
 
     assert shown == ["Mine", "Yours"]
+
+
+def test_follow_ends_when_nobody_reads_it_any_more(synced):
+    with synced.running("messages", "--follow", "-n", "1") as process:
+        process.stdout.readline()
+        process.stdout.close()
+
+        assert process.wait(PATIENCE_S) == 0  # though nothing new comes
+        assert process.stderr.read() == ""
+
+
+def test_follow_goes_on_in_a_file_that_was_put_in_place(synced, sandbox):
+    copy = synced.home / "copy.db"
+    change(synced, f"vacuum into '{copy}'")
+
+    with synced.running("messages", "--follow", "-n", "1", "--json") as process:
+        process.stdout.readline()
+        for part in synced.mirror.parent.glob("semysync.db*"):
+            part.rename(synced.home / f"aside-{part.name}")
+        shutil.move(copy, synced.mirror)
+        sandbox.account.receive("+79201234567", "After the restore")
+        synced.mirror_here()
+        shown = json.loads(process.stdout.readline())["text"]
+
+    assert shown == "After the restore"

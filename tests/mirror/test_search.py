@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from semysync.mirror.search import Query, Term
+from semysync.mirror.search import MOST_SPELLINGS, Query, Term
 
 
 @pytest.mark.parametrize(
@@ -18,7 +18,9 @@ from semysync.mirror.search import Query, Term
         ('an "open phrase', '"an" AND "open phrase"'),
         ("NEAR(a b) OR text:c ^d", '"NEAR(a" AND "b)" AND "OR" AND "text:c" AND "^d"'),
         ('say"this"', '"say" AND "this"'),
-        ("Привет*", '"Привет"*'),
+        ("Спасиб*", '"Спасиб"*'),
+        ("Привет*", '("Привет"* OR "Привёт"*)'),
+        ("ёж -Straße", '("ёж" OR "еж") NOT ("Straße" OR "Strasse")'),
         ("😀 yes", '"yes"'),
     ],
 )
@@ -82,3 +84,42 @@ def test_a_word_of_a_text_finds_it_and_so_does_its_beginning(index, texts, other
         excluded = Query.read(f"{words[0]} -{word}")
         found = index.execute("select 1 from found where found match ?", (excluded.match,))
         assert bool(found.fetchall()) == (word not in words)
+
+
+@pytest.mark.parametrize(
+    ("typed", "text"),
+    [
+        ("еще", "Ещё раз"),
+        ("ещё", "еще раз"),
+        ('"все еще"', "Всё ещё жду"),
+        ("ЕЩ*", "ещё"),
+        ("strasse", "Hauptstraße"[5:]),
+        ("Straße", "STRASSE 7"),
+        ("cafe", "Café"),
+        ("arger", "Ärger"),
+        ("cafe\u0301", "Café"),
+        ("прив*", "ПРИВЕТ"),
+    ],
+)
+def test_a_word_is_found_as_people_write_it(typed, text):
+    assert found(typed, text)
+
+
+@pytest.mark.parametrize(("typed", "text"), [("иод", "йод"), ("все", "вес"), ("еще -ещё", "еще")])
+def test_another_word_is_not_found(typed, text):
+    assert not found(typed, text)
+
+
+def test_a_long_phrase_has_a_bounded_number_of_spellings():
+    typed = f'"{"ее ss е " * 60}"'
+
+    assert Query.read(typed).match.count(" OR ") == MOST_SPELLINGS - 1
+    assert found(typed, "ее ss е " * 60)
+
+
+def found(typed, text):
+    conn = sqlite3.connect(":memory:")
+    conn.execute('create virtual table found using fts5 (text, tokenize="unicode61")')
+    conn.execute("insert into found values (?)", (text,))
+    query = "select 1 from found where found match ?"
+    return bool(conn.execute(query, (Query.read(typed).match,)).fetchall())
