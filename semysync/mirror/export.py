@@ -8,6 +8,7 @@ memory does not grow with the history.
 import re
 import sqlite3
 from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
 from typing import NamedTuple
 
 from semysync.mirror.history import Narrowed
@@ -81,7 +82,9 @@ def selection(conn: sqlite3.Connection, name: str, wanted: Narrowed) -> Selectio
     """
     known = names(conn)
     if name not in known:
-        raise ValueError(f"there is no table or view {name!r}; there are {', '.join(known)}")
+        near = get_close_matches(name.lower(), known, 1)
+        meant = f"did you mean {near[0]}? There are" if near else "there are"
+        raise ValueError(f"there is no table or view {name!r}; {meant} {', '.join(known)}")
     described = conn.execute("select name, type, pk from pragma_table_xinfo(?)", (name,)).fetchall()
     there = [row["name"] for row in described]
     clauses = []

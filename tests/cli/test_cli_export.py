@@ -127,6 +127,7 @@ def test_what_is_there_already_is_left_unless_forced(talk):
     [
         (("nothing",), "there is no table or view 'nothing'"),
         (("inbox_fts",), "there is no table or view 'inbox_fts'"),
+        (("mesages",), "there is no table or view 'mesages'; did you mean messages? There are"),
         (("account", "--contact", "x"), "--contact does not go with account"),
         (("--format", "parquet"), "parquet needs --out"),
         (("--by-month",), "--by-month needs --out"),
