@@ -49,9 +49,10 @@ def drafts(mirror):
 
 
 def test_each_query_runs(mirror):
+    # The one for DuckDB is run in tests/takeover/test_elsewhere.py.
     Store.migrate(mirror.with_name("club.db")).close()
     queries = [re.sub(r"/var/lib/semysync/\w+/semysync.db", f"{mirror.parent}/club.db", text)
-               for text in blocks("sql")]  # fmt: skip
+               for text in blocks("sql") if "read_parquet" not in text]  # fmt: skip
 
     with closing(sqlite3.connect(mirror, isolation_level=None)) as conn:
         for query in queries:
