@@ -27,6 +27,8 @@ database_option = click.option(
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
+NARROWEST = 12  #: columns that the last of a table has, if it is not narrower by itself
+
 _UNSAFE = re.compile(r"[\x7f-\x9f\u2028-\u202e\u2066-\u2069]")  # would command a terminal
 
 
@@ -138,6 +140,7 @@ def _for_terminal(
     headings: Sequence[str], rows: list[list[list[Piece]]], right: Collection[int]
 ) -> str:
     from rich import box
+    from rich.cells import cell_len
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -149,10 +152,17 @@ def _for_terminal(
         show_edge=False,
         header_style="bold",
     )
+    widths = [
+        max(cell_len(heading), *(sum(cell_len(piece.text) for piece in row[place]) for row in rows))
+        for place, heading in enumerate(headings)
+    ]
     for place, heading in enumerate(headings[:-1]):
         justify: Literal["left", "right"] = "right" if place in right else "left"
-        table.add_column(heading, no_wrap=True, overflow="ellipsis", justify=justify)
-    table.add_column(headings[-1], overflow="fold", min_width=20)
+        least = None if place else widths[0]  # an id that is cut off cannot be typed
+        table.add_column(
+            heading, no_wrap=True, overflow="ellipsis", justify=justify, min_width=least
+        )
+    table.add_column(headings[-1], overflow="fold", min_width=min(widths[-1], NARROWEST))
     for row in rows:
         table.add_row(*(Text.assemble(*cell) for cell in row))
     console = Console(highlight=False)

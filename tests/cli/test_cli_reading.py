@@ -109,17 +109,27 @@ def test_bytes_that_are_no_text_do_not_hide_the_others(synced):
     assert "h\ufffdi" in synced.run("messages", "--direction", "in").stdout
 
 
-@pytest.mark.parametrize("columns", [80, 120])
+@pytest.mark.parametrize("columns", [60, 80, 120])
 def test_tables_fit_the_terminal(synced, columns):
     change(synced, "update inbox set text = ?", "谢谢您的订单 " * 40)
 
     from rich.cells import cell_len
 
-    for command in (["messages", "-n", "50"], ["devices"]):
+    for command in (["messages", "-n", "20"], ["devices"]):
         shown = on_terminal(synced, *command, columns=columns, NO_COLOR="1")
 
         plain = shown.replace("\x1b[1m", "").replace("\x1b[0m", "")
         assert max(map(cell_len, plain.splitlines())) <= columns
+
+
+def test_a_narrow_terminal_cuts_off_no_text_and_no_id(synced, sandbox):
+    change(synced, "update inbox set text = ?", "one two three four five six seven")
+
+    texts = on_terminal(synced, "messages", "-n", "1", "--direction", "in", columns=60)
+    phones = on_terminal(synced, "devices", columns=60)
+
+    assert "".join(texts.split()).endswith("onetwothreefourfivesixseven")
+    assert all(str(number) in phones for number in sandbox.account.devices)
 
 
 def test_a_reader_that_has_seen_enough_is_no_error(synced):
