@@ -560,7 +560,7 @@ def test_a_read_only_file_system_is_told_and_read_where_sqlite_can(tmp_path, ali
         mount(tmp_path, MS_REMOUNT | MS_RDONLY)
 
         for opened in (Store.open, Store.migrate):
-            with pytest.raises(MirrorUnusable, match="mounted read-only"):
+            with pytest.raises(MirrorBusy, match="mounted read-only"):
                 opened(mirror)
         if alive:
             return read(mirror)
@@ -579,7 +579,7 @@ def test_a_new_mirror_on_a_read_only_file_system_is_told(tmp_path):
         mount(tmp_path, MS_REMOUNT | MS_RDONLY)
         Store.migrate(tmp_path / "new" / "semysync.db")
 
-    with pytest.raises(MirrorUnusable, match=r"cannot make the mirror .*: Read-only file system"):
+    with pytest.raises(MirrorBusy, match=r"cannot make the mirror .*: Read-only file system"):
         in_child(act)
 
 

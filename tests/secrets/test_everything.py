@@ -304,7 +304,7 @@ TROUBLED = (
     ("cancel", "--device", "352114", "--yes"),
     ("init", "--replace", "--token-file", "token"),
 )
-LAST = (("takeover",), ("forget", OTHER, "--yes"), ("status",))
+LAST = (("drill",), ("takeover",), ("forget", OTHER, "--yes"), ("status",))
 
 
 @pytest.fixture(scope="module")
