@@ -248,7 +248,8 @@ def test_a_configuration_that_is_read_again_brings_hooks_and_takes_them(program,
         program.config.write_text(after)
         process.send_signal(signal.SIGHUP)
         assert any(line["event"] == "configuration.reread" for line in lines)
-        insert()
+        wait_until(lambda: program.ask("select 1 from followers where name = 'log'"), process)
+        insert()  # after the hook has begun, which it does at the present
         wait_until((tmp_path / "log").exists, process)
         wait_until(lambda: is_up(program), process)
         program.config.write_text(before)
