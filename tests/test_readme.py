@@ -3,7 +3,6 @@
 import os
 import re
 import shlex
-import shutil
 import sqlite3
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import click
 import pytest
+from needing import tool
 
 from semysync.cli import main
 from semysync.mirror.store import Store
@@ -24,16 +24,6 @@ MIRROR = "/var/lib/semysync/semysync.db"
 
 def blocks(language, having=""):
     return [text for kind, text in BLOCKS if kind == language and having in text]
-
-
-def tool(name, why):
-    """Return a program that a snippet needs; where it is missing, say so, and fail in CI."""
-    found = os.environ.get(name.upper()) or shutil.which(name)
-    works = found and subprocess.run([found, *why], capture_output=True, check=False)
-    if not works or works.returncode:
-        sentence = f"{name} is missing, or too old: the README's snippet for it was not tried"
-        pytest.fail(sentence) if "CI" in os.environ else pytest.skip(sentence)
-    return found
 
 
 @pytest.fixture
@@ -72,7 +62,7 @@ def test_the_snippet_in_python_inserts_once(mirror):
 
 
 def test_the_snippet_in_php_inserts_once(mirror):
-    php = tool("php", ["-r", "exit(class_exists('SQLite3') ? 0 : 1);"])
+    php = tool("php", "-r", "exit(class_exists('SQLite3') ? 0 : 1);")
     (snippet,) = blocks("php")
 
     for _ in range(2):
@@ -82,7 +72,7 @@ def test_the_snippet_in_php_inserts_once(mirror):
 
 
 def test_the_snippet_for_node_inserts_once(mirror, tmp_path):
-    node = tool("node", ["-e", "require('node:sqlite')"])
+    node = tool("node", "-e", "require('node:sqlite')")
     (snippet,) = blocks("js")
     script = tmp_path / "send.mjs"
     script.write_text(snippet.replace(MIRROR, str(mirror)))
@@ -94,6 +84,7 @@ def test_the_snippet_for_node_inserts_once(mirror, tmp_path):
 
 
 def test_the_lines_for_the_shell_send(mirror, tmp_path):
+    tool("sqlite3")
     (lines,) = blocks("sh", "semysync send --csv")
     (tmp_path / "customers.csv").write_text("phone,text\n+79201234568,From a file\n")
     lines = lines.replace("semysync send", f"{sys.executable} -m semysync send")
@@ -138,6 +129,7 @@ def test_each_link_to_a_file_leads_somewhere():
 
 
 def test_the_queries_of_the_cookbook_go_to_the_shell(mirror):
+    tool("sqlite3")
     (lines,) = blocks("sh", "help sql unanswered |")
     lines = lines.replace("semysync help", f"{sys.executable} -m semysync help")
 

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import signal
 import sqlite3
 import subprocess
@@ -14,6 +13,7 @@ from queue import Empty, SimpleQueue
 from threading import Thread
 
 import pytest
+from needing import tool
 from processes import HASTY, PATIENCE_S, QUICK, TOKEN, Program, end, like_anybody, truth, wait_until
 
 from semysync.sandbox import Sandbox
@@ -549,8 +549,7 @@ def test_a_file_system_that_is_read_only_at_the_start_is_tried_again_by_systemd(
 
 @pytest.mark.parametrize("jump", ["-1d", "+1h", "+20y"])
 def test_a_clock_that_is_put_loses_no_pass(program, sandbox, tmp_path, jump):
-    library = shutil.which("faketime")
-    assert library, "faketime is not here: apt-get install faketime, as .ci/run does"
+    tool("faketime")
     (found,) = Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1")
     clock = tmp_path / "clock"
     clock.write_text("+0\n", encoding="utf-8")

@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -11,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from needing import tool
 from processes import TOKEN, end, truth, wait_until
 
 from semysync.cli import main
@@ -321,10 +321,11 @@ def units(pattern="*.service"):
 
 
 def analyze(*arguments):
-    tool = shutil.which("systemd-analyze")
-    assert tool, "systemd-analyze is not here: apt-get install systemd, as .ci/run does"
     return subprocess.run(
-        [tool, *map(str, arguments)], capture_output=True, encoding="utf-8", check=False
+        [tool("systemd-analyze"), *map(str, arguments)],
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
     )
 
 

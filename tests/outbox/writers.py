@@ -12,6 +12,7 @@ import warnings
 from contextlib import closing
 
 import sqlite_utils
+from needing import tool
 
 
 class RefusedError(Exception):
@@ -54,7 +55,7 @@ class Shell:
 
     def execute(self, sql):
         ended = subprocess.run(
-            ["sqlite3", *self._options, self.path],
+            [tool("sqlite3"), *self._options, self.path],
             input=f"{self._first}\n{sql};\n",
             capture_output=True,
             encoding="utf-8",

@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 from machines import Machine
+from needing import tool
 from processes import wait_until
 
 BOXES = ("inbox", "sent")
@@ -42,6 +43,7 @@ def environment(**more):
 @contextmanager
 def a_shell(script, folder, **more):
     """Run a script of the README, with all that it starts, until the end of the block."""
+    tool("sqlite3")
     with (
         (folder / "complaints").open("w") as complaints,
         subprocess.Popen(
