@@ -49,7 +49,24 @@ def test_each_query_runs(mirror):
             conn.executescript(query)
 
     assert len(queries) >= 3
-    assert drafts(mirror) == [("+79201234567", "Your parcel is here", None, "queued")]
+    assert drafts(mirror) == [("+79201234567", "Your parcel is here", None, "queued")] * 2
+
+
+def test_each_link_within_the_project_leads_somewhere():
+    prose = re.sub(r"^```.*?^```", "", README, flags=re.DOTALL | re.MULTILINE)
+    titles = re.findall(r"^#+ (.+)$", prose, flags=re.MULTILINE)
+    anchors = {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+    links = re.findall(r"\]\(([^)]+)\)", prose)
+
+    dead = [
+        link
+        for link in links
+        if not link.startswith("http")
+        and not (link[1:] in anchors if link.startswith("#") else (HOUSE / link).exists())
+    ]
+
+    assert len(links) > 20
+    assert dead == []
 
 
 def test_the_snippet_in_python_inserts_once(mirror):

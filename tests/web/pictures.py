@@ -2,9 +2,13 @@
 Pictures of every page, for a person to look at: light and dark, on a screen and on a phone.
 
     .venv/bin/python tests/web/pictures.py FOLDER
+    .venv/bin/python tests/web/pictures.py --readme .pictures
+
+The second line makes the two that the README shows: a terminal with `semysync demo`, and a conversation.
 """
 
 import contextlib
+import html
 import os
 import re
 import subprocess
@@ -126,12 +130,70 @@ def take(browser, origin, state, folder, looks=LOOKS):
             page.screenshot(path=folder / f"refused-{look}.png")
 
 
+#: a morning in a shop: minutes ago, and what was written (None: by the shop, as a draft)
+TALKED = (
+    (190, "in", "Good morning! Do you have the blue kettle in stock?"),
+    (184, "out", "Good morning, Anna. Yes, two are left. Shall we keep one for you?"),
+    (181, "in", "Yes please, I come by this afternoon"),
+    (35, "out", "Your order 4711 is ready. We are open until 18:00."),
+    (12, "in", "Great, спасибо! I am on my way"),
+)
+
+
+def fill_for_readme(path):
+    """Make a mirror with one plain conversation among a few."""
+    now = datetime.now(UTC).replace(tzinfo=None)
+    mirror_at(
+        path,
+        *(
+            received(n, ANNA, text, now - timedelta(minutes=ago))
+            if direction == "in"
+            else sent(n, ANNA, text, now - timedelta(minutes=ago), is_delivered=1)
+            for n, (ago, direction, text) in enumerate(TALKED, 501)
+        ),
+        devices=[device(351, label="Desk", battery=80)],
+    )
+    ask(path, "update contacts set name = 'Anna Ivanova' where contact = ?", ANNA)
+    ask(path, "insert into outbox (phone, text) values (?, 'See you soon!')", ANNA)
+
+
+def take_for_readme(browser, origin, state, folder):
+    """Write the picture of a conversation, and of a terminal that shows the demo."""
+    look = {"viewport": {"width": 760, "height": 740}, "device_scale_factor": 1.25}
+    with contextlib.closing(
+        browser.new_context(base_url=origin, storage_state=state, locale="en-GB", **look)
+    ) as context:
+        page = context.new_page()
+        page.goto(f"{TALK}#end")
+        page.screenshot(path=folder / "conversation.png")
+    with contextlib.closing(browser.new_context(viewport={"width": 760, "height": 100})) as context:
+        page = context.new_page()
+        page.set_content(terminal("demo"))
+        page.screenshot(path=folder / "terminal.png", full_page=True)
+
+
+def terminal(command):
+    """Run `semysync COMMAND`, and return a page that looks like a terminal with what it printed."""
+    runs = subprocess.run(
+        [sys.executable, "-m", "semysync", command],
+        env=os.environ | {"COLUMNS": "88"},
+        stdout=subprocess.PIPE,
+        encoding="utf-8",
+        check=True,
+    )
+    shown = f"$ semysync {command}\n{runs.stdout}".partition("\nAsk it whatever")[0]
+    return f"""<meta charset="utf-8"><style>
+        body {{ margin: 0; padding: 14px 18px; background: #1d2127; color: #d8dee6;
+                font: 13px/1.45 "DejaVu Sans Mono", "Liberation Mono", monospace }}
+        pre {{ margin: 0; font: inherit }}</style><pre>{html.escape(shown)}</pre>"""
+
+
 def main() -> None:
-    folder = Path(sys.argv[1])
+    readme, folder = "--readme" in sys.argv, Path(sys.argv[-1])
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as made, sync_playwright() as playwright:
         path = Path(made, "semysync.db")
-        fill(path)
+        (fill_for_readme if readme else fill)(path)
         command = [sys.executable, "-m", "semysync", "web", "--port", "0", "--database", str(path)]
         env = os.environ | {"PYTHONUNBUFFERED": "1"}
         with subprocess.Popen(
@@ -145,7 +207,9 @@ def main() -> None:
                 context = browser.new_context()
                 context.new_page().goto(link.strip())
                 origin = re.match(r"\s*(http://[^/]+)", link)[1]
-                take(browser, origin, context.storage_state(), folder)
+                (take_for_readme if readme else take)(
+                    browser, origin, context.storage_state(), folder
+                )
                 browser.close()
             finally:
                 process.terminate()
