@@ -8,8 +8,9 @@ import sys
 import time
 from contextlib import contextmanager
 
-from semysync.cli.pulling import client_for, make_sync, open_store
+from semysync.cli.pulling import make_sync, open_store
 from semysync.config import load
+from semysync.service.connecting import client_for
 
 TOKEN = "7f3a-very-secret-51c9"
 QUICK = "[pull]\ninbox_s = 1\nsent_s = 1\ndevices_s = 1\n"

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import click
 
 from semysync.cli.common import examples, one_line, print_table
-from semysync.cli.pulling import client_for, make_sync, open_store, progress_bars
+from semysync.cli.pulling import make_sync, open_store, progress_bars
 from semysync.cli.reading import short_time
 from semysync.config import Api, Config
 from semysync.mirror.file import explained, open_reader
@@ -86,6 +86,7 @@ def demo(keep: bool, messages: int) -> None:
     from semysync.mirror.outbox import Outbox
     from semysync.passes.send import Sender
     from semysync.sandbox import Sandbox, Switches
+    from semysync.service.connecting import client_for
 
     log.silence()
     path = Path(tempfile.mkdtemp(prefix="semysync-demo-"), "semysync.db")
@@ -141,8 +142,8 @@ def insert_drafts(path: Path) -> None:
 @contextmanager
 def followed(stand_in: "Sandbox", path: Path) -> Iterator[Event]:
     """Let a hook write down what comes in, and webhooks tell of it; the event is set by each."""
+    from semysync.config import Hook, Http
     from semysync.follow.serving import Following
-    from semysync.follow.settings import Hook, Http
 
     called, written = Event(), path.with_name("received.jsonl")
     with socket.socket() as bound:

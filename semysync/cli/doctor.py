@@ -43,9 +43,9 @@ def doctor(config: Path | None, database: Path | None, as_json: bool) -> None:
     import msgspec
 
     from semysync import log
-    from semysync.cli.pulling import client_for
     from semysync.doctor.checks import State
     from semysync.doctor.gather import examined
+    from semysync.service.connecting import client_for
 
     log.silence()
     mistakes = ""

@@ -31,10 +31,10 @@ from semysync.cli.common import (
 )
 from semysync.cli.moments import local_zone
 from semysync.mirror import drafts
-from semysync.mirror.drafts import ENDED, WAITING, Outcome
+from semysync.mirror.drafts import ENDED, WAITING, WHY, Outcome
 from semysync.mirror.file import explained, open_reader, writing
 from semysync.mirror.lock import Right, is_held
-from semysync.mirror.times import from_utc_text, utc_text
+from semysync.times import from_utc_text, utc_text
 
 if TYPE_CHECKING:
     from semysync.passes.cancel import Cancelled
@@ -51,15 +51,6 @@ COLOURS = {
 }
 
 TURN = "waits for its turn"
-#: what drafts wait for, or why they failed, where nobody has said more
-WHY = {
-    "sending": "waits for the answer of the service",
-    "unknown": "waits for a look into the account: the answer was lost",
-    "accepted": "waits for the phone to fetch it",
-    "on_phone": "waits for the phone to send it",
-    "cancelling": "waits for the service to cancel it",
-    "failed": "the phone or the network could not send it",
-}
 
 
 def ids_argument(*statuses: str, required: bool = True) -> Callable[[Any], Any]:
@@ -442,9 +433,9 @@ def cancel_device(
 ) -> None:
     """Cancel what a device has not fetched yet, and say what really was cancelled."""
     from semysync import log
-    from semysync.cli.pulling import client_for
     from semysync.mirror.store import Store
     from semysync.passes.cancel import cancel_all
+    from semysync.service.connecting import client_for
 
     settings, path = configured(config, database)
     token = settings.token()

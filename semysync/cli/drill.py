@@ -46,10 +46,11 @@ def drill(config: Path | None, database: Path | None, as_json: bool, folder: Pat
     """
     from semysync.mirror import drill as drills
     from semysync.mirror.access import real
-    from semysync.mirror.times import utc_text
+    from semysync.mirror.replica import litestream_of, place_of
+    from semysync.times import utc_text
 
     settings, path = configured(config, database)
-    replica = settings.replica.place()
+    replica = place_of(settings.replica)
     if replica is None:
         raise ConfigError("there is no replica to try: set `url` in [replica]")
     where = folder or real(path).parent
@@ -58,7 +59,7 @@ def drill(config: Path | None, database: Path | None, as_json: bool, folder: Pat
             found = drills.drill(
                 path,
                 replica,
-                settings.replica.litestream(),
+                litestream_of(settings.replica),
                 where,
                 clock=time.monotonic,
                 watch=watch,

@@ -21,8 +21,7 @@ from semysync.cli.common import (
     print_table,
 )
 from semysync.cli.drafts import time_in
-from semysync.config import Config
-from semysync.follow.settings import Hook
+from semysync.config import Config, Hook
 from semysync.mirror import followers
 from semysync.mirror.file import check_version, connect, explained, must_exist, open_reader, writing
 from semysync.mirror.lock import Right, is_held
@@ -149,7 +148,7 @@ def test(config: Path | None, name: str, as_json: bool) -> None:
     from semysync import log
     from semysync.follow.actions import action_of
     from semysync.follow.sample import sample
-    from semysync.mirror.times import utc_text
+    from semysync.times import utc_text
 
     settings, _ = configured(config, None)
     hook = named(settings, name)

@@ -267,8 +267,8 @@ def given(settings: Config, token_file: Path | None) -> tuple[str, Found]:
 def look(settings: Config, token: str) -> Found:
     """Ask the service what the account is and which devices it has."""
     from semysync import log
-    from semysync.cli.pulling import client_for
     from semysync.model import Device
+    from semysync.service.connecting import client_for
 
     if not token.isascii():
         raise ConfigError("a token has letters and digits only")

@@ -33,7 +33,7 @@ from semysync.errors import MirrorUnusable
 from semysync.mirror import history
 from semysync.mirror.history import Narrowed
 from semysync.mirror.search import Query
-from semysync.mirror.times import from_utc_text, utc_text
+from semysync.times import from_utc_text, utc_text
 
 LOOK_S = 0.25  #: how often a follower looks whether anything was written
 REPLACED_S = 30  #: how long a mirror may take to be put in its place

@@ -13,7 +13,7 @@ from semysync.cli import formats
 from semysync.cli.moments import local_zone
 from semysync.mirror import history
 from semysync.mirror.history import Narrowed
-from semysync.mirror.times import from_utc_text
+from semysync.times import from_utc_text
 
 STYLE = """
 :root { color-scheme: light dark; --in: #8881; --out: #2a7de11f; --dim: #8889; }

@@ -22,7 +22,6 @@ from semysync.cli.common import (
 )
 from semysync.config import Config
 from semysync.errors import (
-    ConfigError,
     MirrorBusy,
     MirrorUnusable,
     Refused,
@@ -30,7 +29,7 @@ from semysync.errors import (
     Throttled,
     Unreadable,
 )
-from semysync.mirror.times import ANYWHERE, Locale
+from semysync.times import ANYWHERE, Locale
 
 if TYPE_CHECKING:
     from semysync.mirror.store import Store
@@ -60,6 +59,7 @@ def sync(config: Path | None, database: Path | None, as_json: bool) -> None:
     again later may help, 78 where the configuration is at fault.
     """
     from semysync import log
+    from semysync.service.connecting import client_for
 
     settings, path = configured(config, database)
     log.silence()
@@ -116,6 +116,8 @@ def run(config: Path | None, database: Path | None) -> None:
         return settings, path
 
     def connect(settings: Config, pace: "Pace", *, urgent: bool) -> "Client":
+        from semysync.service.connecting import client_for
+
         return client_for(settings, settings.token(), pace, urgent=urgent)
 
     settings, path = read()
@@ -151,6 +153,7 @@ def send_due(
     from semysync.mirror.claims import Claims
     from semysync.mirror.lock import Lock, Right
     from semysync.mirror.outbox import Outbox
+    from semysync.mirror.replica import place_of
     from semysync.mirror.takeover import UNSEEN, taken_over
     from semysync.passes.send import Sender
 
@@ -158,7 +161,7 @@ def send_due(
     if not settings.send.enabled or box is None or box.failure:
         return 0
     try:
-        why = taken_over(store.path, settings.replica.place())
+        why = taken_over(store.path, place_of(settings.replica))
     except ReplicaUnseen as exc:
         why = f"{UNSEEN}: {exc}"
     try:
@@ -186,33 +189,6 @@ def send_due(
         return sender.taken
 
 
-def client_for(
-    settings: Config, token: str, pace: "Pace | None" = None, *, urgent: bool = False
-) -> "Client":
-    """Return a client as configured; the questions of one that is urgent come first."""
-    import httpx
-
-    from semysync.service.client import Client
-    from semysync.service.pace import Pace
-
-    base_url = settings.api.base_url
-    try:
-        _ = httpx.URL(base_url).host  # which is decoded, and fails, only when it is looked at
-        return Client(
-            token,
-            base_url=base_url,
-            timeout_s=settings.api.timeout_s,
-            pace=pace or Pace(settings.api.requests_per_minute),
-            urgent=urgent,
-        )
-    except (OSError, ValueError, ImportError, httpx.InvalidURL) as exc:
-        # A proxy or a file of certificates, named by the environment, that is no good.
-        raise ConfigError(
-            f"cannot prepare a connection to {base_url}: {exc}; check $HTTPS_PROXY, $ALL_PROXY, "
-            "$SSL_CERT_FILE and their like"
-        ) from None
-
-
 def make_sync(
     settings: Config, client: "Client", store: "Store", watch: Callable[["Progress"], None]
 ) -> "Sync":
@@ -227,7 +203,7 @@ def make_sync(
         lookback=timedelta(seconds=settings.pull.lookback_s),
         watch=watch,
     )
-    return Sync(client, store, puller, scope=settings.pull.scope, limits=settings.limits())
+    return Sync(client, store, puller, scope=settings.pull.scope, limits=settings.devices)
 
 
 def ready(path: Path) -> None:

@@ -20,7 +20,7 @@ from semysync.cli.common import (
     print_json,
     print_table,
 )
-from semysync.cli.pulling import advice, client_for, make_sync, progress_bars
+from semysync.cli.pulling import advice, make_sync, progress_bars
 from semysync.config import Config
 from semysync.errors import PurgeUnsafe
 from semysync.model import Box
@@ -75,6 +75,7 @@ def _do(settings: Config, path: Path, *, as_json: bool) -> None:
     from semysync.mirror.purges import Purges, stopped
     from semysync.mirror.store import Store
     from semysync.passes.purge import Purger
+    from semysync.service.connecting import client_for
 
     log.silence()
     token = settings.token()

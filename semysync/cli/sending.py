@@ -35,7 +35,7 @@ from semysync.cli.moments import local_text, local_zone, moment
 from semysync.mirror import drafts
 from semysync.mirror.drafts import Added, NotAllowed
 from semysync.mirror.file import writing
-from semysync.mirror.times import from_utc_text, utc_text
+from semysync.times import from_utc_text, utc_text
 
 if TYPE_CHECKING:
     from semysync.cli.sheet import Line

@@ -16,7 +16,7 @@ from semysync.cli.common import (
     print_json,
 )
 from semysync.errors import ConfigError
-from semysync.mirror.times import utc_text
+from semysync.times import utc_text
 
 
 @click.command(
@@ -43,18 +43,19 @@ def takeover(config: Path | None, database: Path | None, as_json: bool, url: str
     """
     import msgspec
 
+    from semysync.mirror.replica import place_of
     from semysync.mirror.takeover import send_again, take_over
 
     settings, path = configured(config, database)
     if url is None:
-        taken = send_again(path, settings.replica.place())
+        taken = send_again(path, place_of(settings.replica))
     else:
         if url == settings.replica.url:
             raise ConfigError(
                 "--from is the replica of the other machine, and `url` in [replica] of this one: they "
                 "must be two places, else each would overwrite what the other replicates"
             )
-        replica = msgspec.structs.replace(settings.replica, url=url).place()
+        replica = place_of(msgspec.structs.replace(settings.replica, url=url))
         if replica is None:
             raise click.UsageError("--from needs the place of a replica")
         with progress() as watch:

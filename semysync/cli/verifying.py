@@ -19,7 +19,7 @@ from semysync.cli.common import (
     print_json,
     print_table,
 )
-from semysync.cli.pulling import client_for, finish, make_sync, open_store, progress_bars
+from semysync.cli.pulling import finish, make_sync, open_store, progress_bars
 from semysync.model import Box
 
 if TYPE_CHECKING:
@@ -83,6 +83,7 @@ def verify(
     where the configuration is at fault.
     """
     from semysync import log
+    from semysync.service.connecting import client_for
 
     if sum([days is not None, since is not None, everything]) > 1:
         raise click.UsageError("--days, --since and --all exclude each other: give one of them.")

@@ -12,6 +12,7 @@ import structlog
 
 from semysync.config import Config
 from semysync.errors import SemysyncError
+from semysync.mirror.replica import place_of
 from semysync.mirror.takeover import UNSEEN, taken_over
 
 log = structlog.get_logger("semysync")
@@ -26,7 +27,7 @@ class Fence:
     """What stands against sending for another machine's sake; nothing where there is no replica."""
 
     def __init__(self, config: Config, mirror: Path) -> None:
-        self._replica = config.replica.place()
+        self._replica = place_of(config.replica)
         self._mirror = mirror
         self._why = NOT_SEEN_YET if self._replica else None
         self._seen = not self._replica

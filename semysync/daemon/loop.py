@@ -31,7 +31,6 @@ from semysync.mirror.claims import Claims
 from semysync.mirror.outbox import Outbox
 from semysync.mirror.passes import Pass
 from semysync.mirror.store import Store
-from semysync.mirror.times import utc_text
 from semysync.model import Box
 from semysync.passes.look import FEW
 from semysync.passes.pull import Progress, Puller
@@ -40,6 +39,7 @@ from semysync.passes.sync import Outcome, Sync
 from semysync.passes.turns import Turns
 from semysync.service.client import PATIENCE, Client
 from semysync.service.pace import Pace, Stopped
+from semysync.times import utc_text
 
 log = structlog.get_logger("semysync")
 
@@ -333,7 +333,7 @@ class Loop:
             puller,
             scope=self._config.pull.scope,
             turns=self._turns,
-            limits=self._config.limits(),
+            limits=self._config.devices,
         )
         began = utc_text(datetime.now(UTC))
         try:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from semysync.mirror.access import mode_in
 from semysync.mirror.condition import Condition
-from semysync.mirror.times import from_utc_text
+from semysync.times import from_utc_text
 
 LEAST_FREE = 100_000_000  #: bytes on the disk of the mirror
 CLOCK_S, CLOCK_WRONG_S = 60, 300  #: by so much our clock may differ; from the second on drafts wait

@@ -32,9 +32,10 @@ from semysync.mirror.care import differences, named
 from semysync.mirror.condition import condition
 from semysync.mirror.file import OLDEST_SQLITE, explained, open_reader
 from semysync.mirror.lock import Right, is_held
+from semysync.mirror.replica import litestream_of, place_of
 from semysync.mirror.takeover import taken_by
-from semysync.mirror.times import zone_named
 from semysync.service.client import Client
+from semysync.times import zone_named
 
 SYSTEMCTL_S = 10
 
@@ -123,14 +124,14 @@ def _knowing(
 def _replica(
     conn: sqlite3.Connection, settings: Config, mirror: Path, now: datetime
 ) -> Iterator[Check]:
-    if litestream := settings.replica.litestream():
+    if litestream := litestream_of(settings.replica):
         error, last_sync_at = "", None
         try:
             last_sync_at = litestream.last_sync_at(mirror)
         except ReplicaUnseen as exc:
             error = str(exc)
         yield from checks.replica(error, last_sync_at, now)
-    if replica := settings.replica.place():
+    if replica := place_of(settings.replica):
         drilled = conn.execute("select drilled_at, drill_error from health").fetchone()
         yield from checks.drill(drilled[0], drilled[1], now)
         try:

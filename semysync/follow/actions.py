@@ -21,8 +21,8 @@ from typing import Any, NamedTuple, Protocol
 from urllib.parse import unquote, urlsplit
 
 from semysync import __version__
+from semysync.config import Hook
 from semysync.follow import programs, signing
-from semysync.follow.settings import Hook
 from semysync.follow.words import in_words
 from semysync.service.line import Line
 

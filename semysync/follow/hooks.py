@@ -19,17 +19,17 @@ from threading import Event, Thread
 import msgspec
 import structlog
 
+from semysync.config import Hook
 from semysync.errors import SemysyncError
 from semysync.follow.actions import Action, Outcome, Telling, action_of, lacking
 from semysync.follow.matching import Facts, fits, is_for
 from semysync.follow.retries import Patience
-from semysync.follow.settings import Hook
 from semysync.mirror import followers
 from semysync.mirror.file import connect, explained, writing
 from semysync.mirror.followers import Delivery
 from semysync.mirror.tellings import told
-from semysync.mirror.times import from_utc_text, utc_text
 from semysync.mirror.watch import Watch
+from semysync.times import from_utc_text, utc_text
 
 log = structlog.get_logger("semysync")
 

@@ -30,11 +30,11 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from semysync.config.listening import Address
 from semysync.errors import SemysyncError
 from semysync.follow.calls import fields_of, hint_of
 from semysync.follow.hints import Doorbell, Pending
 from semysync.follow.metrics import Metrics
-from semysync.follow.settings import Address
 from semysync.mirror.file import explained, open_reader
 
 log = structlog.get_logger("semysync")

@@ -6,17 +6,13 @@ are about: every one of its patterns must fit. An event that is about no message
 for a contact, a channel or a text.
 """
 
-import re
 import unicodedata
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from typing import NamedTuple
 
+from semysync.config.hooks import WILD, WORD
 from semysync.contact import contact_of
-
-MATCHED = ("contact", "device", "channel", "text")  #: the keys of `match`
-WILD = re.compile(r"[*?\[]")  #: what makes a text a shell pattern
-WORD = re.compile(r"\w+")
 
 
 class Facts(NamedTuple):

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from semysync.follow.kinds import KINDS, named_by
+from semysync.event_kinds import KINDS, named_by
 from semysync.mirror.tellings import event_id
 
 PHONE = "+79201234567"

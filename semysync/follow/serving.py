@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import structlog
 
 from semysync.config import Config
+from semysync.config.listening import address
 from semysync.errors import ConfigError
 from semysync.follow.hooks import Followers
-from semysync.follow.settings import address
 
 if TYPE_CHECKING:
     from semysync.follow.hints import Settling

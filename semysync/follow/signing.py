@@ -10,7 +10,7 @@ import base64
 import hashlib
 import hmac
 
-from semysync.follow.settings import signing_key
+from semysync.config.hooks import signing_key
 
 
 def headers(event_id: str, at: int, body: bytes, secret: str | None) -> dict[str, str]:

@@ -16,9 +16,10 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
+from semysync.config import Devices
 from semysync.mirror.events import TELL
-from semysync.mirror.times import Clock, as_printed, from_utc_text, utc_text
 from semysync.model import Device
+from semysync.times import Clock, as_printed, from_utc_text, utc_text
 
 STANDS_STILL_S = 300  #: a contact must have stood still for so long while we looked
 FARTHEST = timedelta(hours=15)  #: no zone is farther from UTC
@@ -37,14 +38,7 @@ values (?, ?, ?, ?)
 """
 
 
-class Limits(NamedTuple):
-    """When a phone is worth an event: after how long a silence, and at which per cent."""
-
-    offline_s: int = 3600
-    battery_low: int = 15
-
-
-USUAL = Limits()
+USUAL = Devices()
 
 
 class State(NamedTuple):
@@ -80,7 +74,7 @@ class Notice(NamedTuple):
 
 
 def judged(
-    known: State | None, seen: Seen, limits: Limits, now: datetime
+    known: State | None, seen: Seen, limits: Devices, now: datetime
 ) -> tuple[State, list[str]]:
     """Return the new state of a phone, and the kinds of the events to tell. None: never seen."""
     state, told = _contact(known, seen, limits, now)
@@ -96,7 +90,7 @@ def judged(
 
 
 def _contact(
-    known: State | None, seen: Seen, limits: Limits, now: datetime
+    known: State | None, seen: Seen, limits: Devices, now: datetime
 ) -> tuple[State, list[str]]:
     state = known or State()
     if seen.silent_s is None:
@@ -175,7 +169,7 @@ def watch(
     devices: Iterable[Device],
     formerly: Mapping[int, Former],
     *,
-    limits: Limits,
+    limits: Devices,
     clock: Clock,
     now: datetime,
     service_now: datetime | None,

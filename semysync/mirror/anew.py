@@ -17,8 +17,8 @@ from semysync.mirror import boxes, clocks, contacts, queued, settings
 from semysync.mirror.file import writing
 from semysync.mirror.marks import WHOLE_ACCOUNT
 from semysync.mirror.rows import TABLES, Row, Table, Writing
-from semysync.mirror.times import Clock, Clocks, Locale, from_utc_text
 from semysync.model import Box
+from semysync.times import Clock, Clocks, Locale, from_utc_text
 
 log = structlog.get_logger("semysync")
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from semysync.contact import dialled, tail
 from semysync.mirror.queued import Draft, Due
-from semysync.mirror.times import utc_text
+from semysync.times import utc_text
 
 GHOSTS_FOR = timedelta(days=7)  #: so long a second message of a draft is still told
 

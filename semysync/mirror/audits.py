@@ -26,8 +26,8 @@ from semysync.mirror.rows import (
     is_another,
     merged,
 )
-from semysync.mirror.times import from_utc_text, utc_text
 from semysync.model import Box, Message
+from semysync.times import from_utc_text, utc_text
 
 if TYPE_CHECKING:
     from semysync.mirror.store import Store

@@ -33,7 +33,7 @@ from semysync.mirror.file import (
     open_reader,
     writing,
 )
-from semysync.mirror.times import from_utc_text, utc_text
+from semysync.times import from_utc_text, utc_text
 
 PAGES = 2_000  #: copied between two glances at the progress
 STEPS = 1_000_000  #: SQLite's own, between two glances while a copy is checked

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from semysync.mirror import settings
-from semysync.mirror.times import (
+from semysync.times import (
     Clock,
     Clocks,
     Locale,

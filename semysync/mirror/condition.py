@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from semysync.errors import MirrorUnusable
 from semysync.mirror.backup import newest_copy
-from semysync.mirror.times import from_utc_text
+from semysync.times import from_utc_text
 
 HEALTH = "select verdict, inbox_lag_s, sent_lag_s, queued, oldest_waiting_s, last_error from health"
 

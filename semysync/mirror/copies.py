@@ -12,6 +12,7 @@ from pathlib import Path
 from semysync.config import Backup, Purge, Replica
 from semysync.errors import PurgeUnsafe, ReplicaUnseen
 from semysync.mirror import backup as backups
+from semysync.mirror.replica import litestream_of
 
 WITHOUT = '`needs_copy = "no"` in [purge] does without'
 
@@ -44,7 +45,7 @@ def _backed_up(conn: sqlite3.Connection, backup: Backup, now: datetime) -> datet
 
 def _replicated(conn: sqlite3.Connection, replica: Replica, now: datetime) -> datetime | None:
     """Let Litestream bring all that there is now into the replica; that is then held."""
-    litestream = replica.litestream()
+    litestream = litestream_of(replica)
     if litestream is None:
         if replica.url is None:
             return None

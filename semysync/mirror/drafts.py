@@ -17,6 +17,16 @@ from semysync.mirror.file import check_version, connect, explained, must_exist, 
 COLUMNS = ("phone", "text", "device", "priority", "send_at", "expires_at", "client_key", "kind")
 WAITING = ("queued", "held", "sending", "unknown", "accepted", "on_phone", "cancelling")
 ENDED = ("sent", "delivered", "failed", "cancelled", "rejected", "expired")
+#: what drafts wait for, or why they failed, where nobody has said more
+WHY = {
+    "sending": "waits for the answer of the service",
+    "unknown": "waits for a look into the account: the answer was lost",
+    "accepted": "waits for the phone to fetch it",
+    "on_phone": "waits for the phone to send it",
+    "cancelling": "waits for the service to cancel it",
+    "failed": "the phone or the network could not send it",
+}
+
 OURS = ("is_seen", "stuck_because")  #: what is shown of a draft beside its columns
 IN_FLIGHT = ("sending", "unknown", "accepted", "on_phone", "cancelling")
 

@@ -19,7 +19,7 @@ from semysync.mirror import backup, settings
 from semysync.mirror.access import real
 from semysync.mirror.file import connect, explained, open_reader, writing
 from semysync.mirror.replica import Litestream, Replica
-from semysync.mirror.times import utc_text
+from semysync.times import utc_text
 
 DRILLED_AT, DRILL_ERROR = "drilled_at", "drill_error"  #: keys in `settings`, shown by `health`
 ROOM = 2.2  #: sizes of the mirror: the file, and what Litestream needs while it makes it

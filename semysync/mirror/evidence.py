@@ -14,8 +14,8 @@ from semysync.contact import dialled, tail
 from semysync.mirror import attempts
 from semysync.mirror.outbox import Outbox
 from semysync.mirror.queued import wording
-from semysync.mirror.times import from_utc_text
 from semysync.model import Attempt, Candidate
+from semysync.times import from_utc_text
 
 UNKNOWN = """
 select id, kind, attempts, cancel_wanted_at is not null as cancel_wanted, error,

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from semysync.mirror.times import utc_text
+from semysync.times import utc_text
 
 FOLLOWERS = """
 create table followers (

@@ -11,7 +11,7 @@ from datetime import datetime
 from semysync.mirror import followers
 from semysync.mirror.file import writing
 from semysync.mirror.replica import was_replicated
-from semysync.mirror.times import utc_text
+from semysync.times import utc_text
 
 SLICE = 2_000  #: rows a transaction
 PATIENCE_MS = 1_000  #: how long to wait for readers of the log

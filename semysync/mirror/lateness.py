@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from semysync.mirror.rows import DEVICE, ID, Row
-from semysync.mirror.times import from_utc_text
 from semysync.model import Box
+from semysync.times import from_utc_text
 
 FARTHEST = timedelta(days=1)  #: later ids are left to `verify`
 

@@ -19,8 +19,8 @@ from semysync.mirror import attempts, passes, queued, settings
 from semysync.mirror.attempts import Result, SentElsewhere
 from semysync.mirror.file import connect, explained, writing
 from semysync.mirror.queued import Draft, Due
-from semysync.mirror.times import utc_text
 from semysync.model import Phone
+from semysync.times import utc_text
 
 CLAIMS = "claims"  #: the key in `settings` of how often drafts were claimed
 

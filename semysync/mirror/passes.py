@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from semysync.mirror.times import from_utc_text, utc_text
+from semysync.times import from_utc_text, utc_text
 
 THIN_OUT_EVERY = 100  #: passes
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from semysync.mirror import missing
 from semysync.mirror.events import DELIVERED
 from semysync.mirror.rows import DATE, ID, Row
-from semysync.mirror.times import from_utc_text, utc_text
 from semysync.model import Box
+from semysync.times import from_utc_text, utc_text
 
 if TYPE_CHECKING:
     from semysync.mirror.store import Store

@@ -19,8 +19,8 @@ from typing import Any, NamedTuple
 
 from semysync.mirror.devices import known
 from semysync.mirror.file import connect, explained, writing
-from semysync.mirror.times import WEST_MOST, as_printed, from_utc_text, utc_text
 from semysync.model import Box, Facts, Held
+from semysync.times import WEST_MOST, as_printed, from_utc_text, utc_text
 
 ABSENT_FOR = timedelta(days=7)  #: what was not shown when it was asked for is not asked for again
 

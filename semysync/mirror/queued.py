@@ -13,8 +13,8 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from semysync.contact import contact_of
-from semysync.mirror.times import utc_text
 from semysync.segments import segments, utf16_units
+from semysync.times import utc_text
 
 LONGEST_TEXT = 1000  #: UTF-16 units, as a phone counts
 AT_ONCE = 500  #: drafts that are looked at in one transaction

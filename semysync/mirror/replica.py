@@ -21,6 +21,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit, urlunsplit
 
+from semysync import config
 from semysync.errors import ReplicaUnseen
 
 LOOK_S = 60  #: for an answer to what is small
@@ -144,6 +145,11 @@ class Replica(NamedTuple):
         return said.replace(self.url, self.shown).removeprefix("Error: ")
 
 
+def place_of(replica: config.Replica) -> Replica | None:
+    """Return where a replica is kept; None where none is configured."""
+    return Replica(replica.url, replica.options, replica.program) if replica.url else None
+
+
 class Position(NamedTuple):
     """How far Litestream is with a database, and how far its replica."""
 
@@ -210,6 +216,11 @@ class Litestream(NamedTuple):
         return ReplicaUnseen(
             f"what answers at {self.socket} is not Litestream 0.5.17 or later: set `socket` in [replica]"
         )
+
+
+def litestream_of(replica: config.Replica) -> Litestream | None:
+    """Return the Litestream at work; None where its socket is not configured."""
+    return Litestream(Path(replica.socket)) if replica.socket else None
 
 
 class _Local(HTTPConnection):

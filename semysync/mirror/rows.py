@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from semysync.contact import contact_of
-from semysync.mirror.times import Clock, Clocks, as_printed, in_utc
 from semysync.model import Account, Box, Device, Message, Received, Sent
+from semysync.times import Clock, Clocks, as_printed, in_utc
 
 Row = tuple[Any, ...]
 

@@ -17,6 +17,7 @@ from typing import NamedTuple, Self
 import structlog
 from sqlite_utils import Database
 
+from semysync.config import Devices
 from semysync.mirror import account as plan
 from semysync.mirror import (
     alarms,
@@ -37,7 +38,7 @@ from semysync.mirror import (
     person,
     settings,
 )
-from semysync.mirror.alarms import USUAL, Limits
+from semysync.mirror.alarms import USUAL
 from semysync.mirror.care import bring_up_to_date
 from semysync.mirror.clocks import Moment
 from semysync.mirror.devices import KnownDevice
@@ -52,8 +53,8 @@ from semysync.mirror.file import (
 from semysync.mirror.marks import WHOLE_ACCOUNT, Mark
 from semysync.mirror.passes import Pass
 from semysync.mirror.rows import TABLES, Row, Writing, is_another, merged
-from semysync.mirror.times import ANYWHERE, Locale, utc_text
 from semysync.model import Account, Box, Device, Illegible, Message
+from semysync.times import ANYWHERE, Locale, utc_text
 
 log = structlog.get_logger("semysync")
 
@@ -266,7 +267,7 @@ class Store(AbstractContextManager["Store"]):
         now: datetime,
         complete: bool,
         service_now: datetime | None = None,
-        limits: Limits = USUAL,
+        limits: Devices = USUAL,
     ) -> Saved:
         """
         Bring the devices up to date; those absent from a `complete` list are marked as missing.

@@ -26,7 +26,7 @@ from semysync.mirror.file import connect, explained, open_reader, writing
 from semysync.mirror.lock import Lock, Right
 from semysync.mirror.outbox import Outbox
 from semysync.mirror.replica import Replica, was_replicated
-from semysync.mirror.times import utc_text
+from semysync.times import utc_text
 
 TAKEOVERS = "takeovers"  #: the key in `settings` of how often another machine has taken over
 ANOTHER_SENDS = "another_sends"  #: the key of the sentence that says how that was seen

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from semysync.contact import contact_of
-from semysync.mirror.times import utc_text
+from semysync.times import utc_text
 
 UNCONFIRMED = """
 create table unconfirmed (

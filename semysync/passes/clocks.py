@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from semysync.mirror.times import only_offset
+from semysync.times import only_offset
 
 AT_ONCE = timedelta(seconds=60)  #: a phone hands a message on within so much, if not offline
 LEAST_SENT = 2  #: messages that must agree

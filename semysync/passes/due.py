@@ -10,8 +10,8 @@ from datetime import datetime, time, timedelta
 from typing import NamedTuple
 
 from semysync.mirror.queued import LONGEST_PAUSE
-from semysync.mirror.times import from_utc_text, zone_named
 from semysync.model import Phone
+from semysync.times import from_utc_text, zone_named
 
 FIRST_PAUSE_S = 5
 IN_A_ROW = 3  #: drafts refused one after the other, which speak of the account and not of them

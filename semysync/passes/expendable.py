@@ -15,9 +15,9 @@ from typing import NamedTuple
 
 from semysync.contact import tail
 from semysync.errors import PurgeStopped
-from semysync.mirror.times import WEST_MOST
 from semysync.model import Box, Facts, Held
 from semysync.service.questions import MOST_IDS, Dates, Doomed, Ids, Range, latest_end
+from semysync.times import WEST_MOST
 
 UNCHANGED_FOR = timedelta(days=7)  #: what is `sent` counts as final after that
 ORDERLY = timedelta(days=2)  #: messages arrive in the order of their dates but for so much

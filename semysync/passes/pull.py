@@ -18,10 +18,10 @@ import msgspec
 from semysync.errors import TooLarge, Unbounded, Unreadable
 from semysync.mirror.marks import Mark
 from semysync.mirror.store import Saved
-from semysync.mirror.times import from_utc_text, utc_text
 from semysync.model import Box, Illegible, Message
 from semysync.passes.look import FEW, FIRST_WIDTH, Look, Shown
 from semysync.service.questions import Dates, Range
+from semysync.times import from_utc_text, utc_text
 
 #: rows a transaction, which takes less than a tenth of a second: an answer of usual size is one
 SLICE = 10_500

@@ -34,7 +34,6 @@ from semysync.mirror import copies, purges
 from semysync.mirror.passes import Pass
 from semysync.mirror.purges import OpenPurge, Purges
 from semysync.mirror.store import Store
-from semysync.mirror.times import utc_text
 from semysync.model import Box, Held, Received, Sent
 from semysync.passes import expendable
 from semysync.passes.expendable import WAYS, Came, Limits, Reason, Slice, Way
@@ -44,6 +43,7 @@ from semysync.passes.refresh import LIST_SIZE, is_about_access
 from semysync.passes.sync import Sync
 from semysync.service.client import CLOCKS_DIFFER, Answer, Client
 from semysync.service.questions import MOST_IDS, Doomed, Ids, Range
+from semysync.times import utc_text
 
 log = structlog.get_logger("semysync")
 

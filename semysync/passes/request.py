@@ -16,12 +16,12 @@ from semysync.errors import AnswerLost, Refused, ServiceError, Throttled, Unreac
 from semysync.mirror.attempts import Lost, NotTaken, Result, Taken
 from semysync.mirror.outbox import Claim
 from semysync.mirror.queued import Draft, wording
-from semysync.mirror.times import utc_text
 from semysync.model import Accepted, Outgoing
 from semysync.passes.due import Refusals, pause_s
 from semysync.passes.plan import over
 from semysync.service.client import Client
 from semysync.service.pace import Stopped
+from semysync.times import utc_text
 
 
 class Came(NamedTuple):

@@ -39,11 +39,11 @@ import msgspec
 from semysync.errors import Refused, Throttled
 from semysync.mirror.devices import KnownDevice
 from semysync.mirror.marks import WHOLE_ACCOUNT, Mark
-from semysync.mirror.times import from_utc_text, utc_text
 from semysync.model import Box, Illegible
 from semysync.passes.look import FEW
 from semysync.passes.pull import Account, History
 from semysync.service.questions import Range
+from semysync.times import from_utc_text, utc_text
 
 Scope = Literal["auto", "account", "device"]
 

@@ -14,6 +14,7 @@ from datetime import date, datetime, timedelta
 import msgspec
 import structlog
 
+from semysync.config import Devices
 from semysync.errors import (
     Refused,
     ServiceError,
@@ -23,14 +24,13 @@ from semysync.errors import (
     Unreachable,
     Unreadable,
 )
-from semysync.mirror.alarms import USUAL, Limits
+from semysync.mirror.alarms import USUAL
 from semysync.mirror.audits import last_finished
 from semysync.mirror.devices import KnownDevice
 from semysync.mirror.marks import WHOLE_ACCOUNT
 from semysync.mirror.passes import Pass
 from semysync.mirror.pending import AWAY, Pending
 from semysync.mirror.store import HIGHEST_ID, Saved, Store
-from semysync.mirror.times import from_utc_text, utc_text
 from semysync.model import Box
 from semysync.passes import scope as scopes
 from semysync.passes import verify
@@ -43,6 +43,7 @@ from semysync.passes.send import AGREE_S
 from semysync.passes.turns import Turns
 from semysync.passes.verify import Report, Unit, Verifier
 from semysync.service.client import Client
+from semysync.times import from_utc_text, utc_text
 
 log = structlog.get_logger("semysync")
 
@@ -84,7 +85,7 @@ class Sync:
         *,
         scope: Scope = "auto",
         turns: Turns | None = None,
-        limits: Limits = USUAL,
+        limits: Devices = USUAL,
     ) -> None:
         self._client = client
         self._store = store

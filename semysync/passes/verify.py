@@ -25,7 +25,6 @@ from semysync.mirror.audits import AT_ONCE, CONFLICTING, LACKING, Audit, Part, S
 from semysync.mirror.lateness import raise_to
 from semysync.mirror.marks import WHOLE_ACCOUNT
 from semysync.mirror.store import Saved, Store
-from semysync.mirror.times import utc_text
 from semysync.model import Box, Message
 from semysync.passes.look import FEW, FIRST_WIDTH, TARGET, Look, Shown
 from semysync.passes.pull import (
@@ -38,6 +37,7 @@ from semysync.passes.pull import (
     slices,
 )
 from semysync.service.questions import Range
+from semysync.times import utc_text
 
 log = structlog.get_logger("semysync")
 

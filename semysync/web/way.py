@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 from sqlite3 import Row
 from typing import Any, NamedTuple
 
-from semysync.cli.drafts import WHY
-from semysync.mirror.times import utc_text
+from semysync.mirror.drafts import WHY
+from semysync.times import utc_text
 
 FAILED = {
     "failed": "failed",

@@ -23,9 +23,9 @@ from pathlib import Path
 import httpx
 import read
 
+from semysync.mirror.plots import FIGURES, PLOTS
+from semysync.mirror.queries import QUERIES
 from semysync.mirror.store import Store
-from semysync.plots import FIGURES, PLOTS
-from semysync.queries import QUERIES
 
 TALK = "/{name}/-/conversations/~2B79200000000"  # read.BUSY
 

@@ -10,7 +10,7 @@ import pytest
 from processes import wait_until
 from test_cli_reading import change, empty, on_terminal  # noqa: F401
 
-from semysync.mirror.times import utc_text
+from semysync.times import utc_text
 
 
 def ago(**past):

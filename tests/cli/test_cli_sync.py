@@ -13,9 +13,9 @@ from threading import Thread
 import pytest
 from processes import IMPATIENT, TOKEN, end, truth, wait_until
 
-from semysync.cli.pulling import client_for
 from semysync.config import Api, Config
 from semysync.errors import ConfigError
+from semysync.service.connecting import client_for
 
 TABLES = ("inbox", "sent", "devices")
 

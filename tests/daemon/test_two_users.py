@@ -16,13 +16,13 @@ from children import child, in_child, needs_root, place_for_all
 from processes import TOKEN, wait_until
 
 from semysync import log
-from semysync.cli.pulling import client_for
 from semysync.config import Api, Config, load
 from semysync.daemon.loop import Loop
 from semysync.daemon.process import run
 from semysync.errors import SemysyncError
 from semysync.mirror.file import open_reader
 from semysync.mirror.store import Store
+from semysync.service.connecting import client_for
 from semysync.service.pace import Pace
 
 pytestmark = needs_root

@@ -8,9 +8,9 @@ from threading import Event
 import pytest
 from receiving import PATIENT, Receiver
 
+from semysync.config import Hook
 from semysync.follow.actions import action_of
 from semysync.follow.hooks import Follower
-from semysync.follow.settings import Hook
 from semysync.mirror import followers
 from semysync.mirror.file import connect
 from semysync.mirror.store import Store

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from semysync.follow.kinds import KINDS, named_by
+from semysync.event_kinds import KINDS, named_by
 from semysync.follow.matching import Facts, fits, fits_text, is_for
 from semysync.follow.retries import Patience
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from semysync.mirror import followers, house
 from semysync.mirror.file import connect, writing
 from semysync.mirror.store import Store
-from semysync.mirror.times import utc_text
+from semysync.times import utc_text
 
 NOW = datetime.now(UTC)
 

@@ -19,11 +19,11 @@ from receiving import PATIENT, QUICK
 from standardwebhooks import Webhook
 from structlog.testing import capture_logs
 
+from semysync.config import Hook
 from semysync.follow import hooks as hooks_module
 from semysync.follow.actions import Outcome, Post, Run
 from semysync.follow.hooks import Follower, Followers
 from semysync.follow.retries import Patience
-from semysync.follow.settings import Hook
 from semysync.mirror import followers
 from semysync.mirror.file import connect, writing
 

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from semysync.follow.kinds import KINDS
+from semysync.event_kinds import KINDS
 from semysync.mirror.drafts import ENDED, WAITING
 
 SOURCE = Path(__file__).parents[2] / "semysync"

@@ -16,16 +16,16 @@ from prometheus_client.parser import text_string_to_metric_families
 from structlog.testing import capture_logs
 
 from semysync.config import Config
+from semysync.config.listening import Address, Http
 from semysync.follow import hints, listener
 from semysync.follow.hints import Pending
 from semysync.follow.listener import LARGEST_CALL, Listener, Served
 from semysync.follow.metrics import Metrics
 from semysync.follow.serving import Following
-from semysync.follow.settings import Address, Http
 from semysync.mirror import unconfirmed
 from semysync.mirror.passes import Pass
 from semysync.mirror.store import Store
-from semysync.mirror.times import utc_text
+from semysync.times import utc_text
 
 EVERYTHING = Served(health=True, metrics=True)
 SECRET, OTHER = "first-secret-0123456789", "second-secret-0123456789"

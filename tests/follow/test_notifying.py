@@ -6,10 +6,10 @@ import sys
 
 import pytest
 
+from semysync.config import Hook
+from semysync.event_kinds import KINDS
 from semysync.follow.actions import WITHOUT_APPRISE, Notify, lacking
-from semysync.follow.kinds import KINDS
 from semysync.follow.sample import sample
-from semysync.follow.settings import Hook
 from semysync.follow.words import in_words
 
 pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is:DeprecationWarning")  # Apprise's own

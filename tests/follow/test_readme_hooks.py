@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from semysync.config import load
+from semysync.event_kinds import KINDS
 from semysync.follow import signing
-from semysync.follow.kinds import KINDS
 from semysync.follow.sample import sample
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")

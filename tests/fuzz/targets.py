@@ -295,7 +295,6 @@ notify = ["tgram://{SECRET}/CHATID"]
                 config.webhook_secrets()
             config.mirror({"HOME": "/nowhere"})
             config.copies()
-            config.limits()
             config.locale()
         except ConfigError as exc:
             shown = str(exc)

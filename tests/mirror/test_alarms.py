@@ -5,14 +5,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from semysync.mirror.alarms import Limits
+from semysync.config import Devices
 from semysync.mirror.passes import Pass
 from semysync.mirror.store import Store
-from semysync.mirror.times import Locale, utc_text
+from semysync.times import Locale, utc_text
 
 START = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 MINUTE, HOUR, DAY = 60, 3600, 86_400
-LIMITS = Limits(offline_s=HOUR, battery_low=15)
+LIMITS = Devices(offline_s=HOUR, battery_low=15)
 
 
 class World:
@@ -308,7 +308,7 @@ def test_a_higher_limit_is_no_return(world, store):
     world.watch(HOUR)
 
     row = world.device(351, last_active_at=world.printed(world.phones[351][0]), battery=50)
-    wide = Limits(offline_s=DAY)
+    wide = Devices(offline_s=DAY)
     store.save_devices([row], now=world.at, complete=True, service_now=world.at, limits=wide)
 
     assert world.events() == [OFFLINE]
@@ -340,7 +340,7 @@ def test_an_unknown_battery_says_nothing(world):
 def test_the_limit_may_be_anywhere(world, store, low, ok):
     def told(battery):
         row = world.device(351, battery=battery)
-        limits = Limits(battery_low=low)
+        limits = Devices(battery_low=low)
         before = len(world.events())
         store.save_devices([row], now=world.at, complete=True, limits=limits)
         return world.events()[before:]

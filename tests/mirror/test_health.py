@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from semysync.mirror.passes import Pass
-from semysync.mirror.times import utc_text
 from semysync.model import Box
+from semysync.times import utc_text
 
 BOXES = [("inbox", 5, None), ("sent", 5, None)]
 NO = "no network"

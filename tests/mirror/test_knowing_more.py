@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from semysync.mirror import anew, boxes, queued
 from semysync.mirror.rows import TABLES, Writing
 from semysync.mirror.store import Store
-from semysync.mirror.times import Clock, Clocks, Locale, utc_text, zone_named
 from semysync.model import Box, Received, Sent
+from semysync.times import Clock, Clocks, Locale, utc_text, zone_named
 
 NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 AT = datetime(2026, 11, 23, 9, 41, 13)

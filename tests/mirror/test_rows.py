@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from semysync.contact import contact_of
 from semysync.mirror.rows import TABLES, Writing, is_another, merged
-from semysync.mirror.times import from_utc_text, utc_text
 from semysync.model import Box, Received
+from semysync.times import from_utc_text, utc_text
 
 INBOX = TABLES[Box.INBOX]
 NOW = "2026-11-23T09:00:00.000000Z"

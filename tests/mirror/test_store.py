@@ -10,8 +10,8 @@ import pytest
 from semysync.mirror.marks import Mark
 from semysync.mirror.passes import Pass
 from semysync.mirror.store import Saved, Store
-from semysync.mirror.times import utc_text
 from semysync.model import Box, Illegible, Received
+from semysync.times import utc_text
 
 NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 

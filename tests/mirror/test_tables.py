@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from semysync.mirror.marks import Mark
 from semysync.mirror.passes import Pass
 from semysync.mirror.store import Store
-from semysync.mirror.times import utc_text
 from semysync.model import Box, Received, Sent
+from semysync.times import utc_text
 
 NOW = datetime.now(UTC)
 

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from semysync.mirror.times import (
+from semysync.passes.clocks import phone_offset, service_offset
+from semysync.times import (
     Clock,
     as_printed,
     from_utc_text,
@@ -15,7 +16,6 @@ from semysync.mirror.times import (
     utc_text,
     zone_named,
 )
-from semysync.passes.clocks import phone_offset, service_offset
 
 NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 offsets = st.integers(-48, 56).map(lambda quarters: quarters * 15)

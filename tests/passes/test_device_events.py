@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from semysync.mirror.alarms import Limits
+from semysync.config import Devices
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def look(make_sync, rows):
         nonlocal passed
         passed += timedelta(minutes=minutes)
         sync = make_sync(now=lambda: datetime.now(UTC) + passed)
-        sync._limits = Limits(offline_s=3600, battery_low=15)
+        sync._limits = Devices(offline_s=3600, battery_low=15)
         assert sync.devices().failure is None
         return rows("select kind, device_id from events order by seq")
 

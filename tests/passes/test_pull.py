@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from semysync.errors import Refused, Unbounded, Unreachable, Unreadable
 from semysync.mirror.marks import Mark
-from semysync.mirror.times import utc_text
 from semysync.model import Box, Received
 from semysync.passes.pull import Progress, Puller, first_loaded, looked, start_of
 from semysync.sandbox import Sandbox
 from semysync.service.client import Client
+from semysync.times import utc_text
 
 NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 LOOKBACK = timedelta(seconds=600)

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from semysync.errors import Refused, Throttled
 from semysync.mirror.devices import KnownDevice
 from semysync.mirror.marks import Mark
-from semysync.mirror.times import utc_text
 from semysync.model import Box
 from semysync.passes import scope
 from semysync.passes.scope import ENDLESS, Findings, Standing
 from semysync.service.questions import Range
+from semysync.times import utc_text
 
 NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 

@@ -5,10 +5,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from semysync.mirror.store import Store
-from semysync.mirror.times import Locale, utc_text
 from semysync.passes.pull import Puller
 from semysync.passes.sync import Sync
 from semysync.sandbox import Sandbox, Switches
+from semysync.times import Locale, utc_text
 
 
 @pytest.fixture

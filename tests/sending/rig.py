@@ -20,7 +20,6 @@ from semysync.config import Send
 from semysync.mirror.claims import Claims
 from semysync.mirror.outbox import Outbox
 from semysync.mirror.store import Store
-from semysync.mirror.times import utc_text
 from semysync.model import Box
 from semysync.passes.pull import Puller
 from semysync.passes.send import Sender
@@ -28,6 +27,7 @@ from semysync.passes.sync import Sync
 from semysync.sandbox import Sandbox, Switches
 from semysync.service.client import Client
 from semysync.service.pace import Pace
+from semysync.times import utc_text
 
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 PHONE = "+79201234567"

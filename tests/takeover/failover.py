@@ -20,8 +20,8 @@ sys.path.append(str(Path(__file__).parents[1]))
 from machines import Machine, made
 from processes import TOKEN, wait_until
 
-from semysync.mirror.times import utc_text
 from semysync.sandbox import Sandbox
+from semysync.times import utc_text
 
 GONE_OUT = {"accepted", "on_phone", "sent", "delivered"}
 NOT_YET = """

@@ -10,8 +10,8 @@ from datasette.app import Datasette
 from itsdangerous import URLSafeSerializer
 
 from semysync.mirror.store import Store
-from semysync.mirror.times import Locale
 from semysync.model import Box, Device, Received, Sent
+from semysync.times import Locale
 
 ANNA, BORIS, BEELINE = "+79201234567", "+79207654321", "Beeline"
 NASTY = "<script>document.title = 'owned'</script> \"quoted\" 'single' & \0 end"

@@ -1,5 +1,5 @@
 """
-What the configuration says of hooks and of the listener, and what can be wrong with it.
+What the configuration says of hooks, and what can be wrong with it.
 
 Mistakes are sentences that begin with the key; no value that may hold a secret is shown.
 """
@@ -8,32 +8,18 @@ import base64
 import binascii
 import re
 from collections.abc import Iterator, Sequence
-from ipaddress import ip_address
-from typing import Literal, NamedTuple
 from urllib.parse import urlsplit
 
 import msgspec
 
-from semysync.follow.kinds import KINDS, named_by
-from semysync.follow.matching import MATCHED, WILD, WORD
+from semysync.config.listening import SHORTEST_SECRET
+from semysync.event_kinds import KINDS, named_by
 
-SHORTEST_SECRET = 16  #: characters
-MOST_SECRETS = 2  #: the one in use, and the one that takes its place
+MATCHED = ("contact", "device", "channel", "text")  #: the keys of `match`
+WILD = re.compile(r"[*?\[]")  #: what makes a text a shell pattern
+WORD = re.compile(r"\w+")
 NAME = re.compile(r"[\w.-]{1,64}")
 SIGNING_KEY = "whsec_"  #: before a secret in base64, as Standard Webhooks has them
-
-
-class Http(msgspec.Struct, frozen=True, kw_only=True):
-    """What the daemon listens for."""
-
-    listen: str | None = None
-    webhook_secrets: list[str] = []
-    webhook_secrets_file: str | None = None
-    metrics: bool | Literal["auto"] = "auto"
-    health: bool | Literal["auto"] = "auto"
-
-    def __repr__(self) -> str:
-        return f"<Http at {self.listen}>"
 
 
 class Hook(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,57 +45,6 @@ class Hook(msgspec.Struct, frozen=True, kw_only=True):
             return f"url {urlsplit(self.url).hostname}"
         schemes = (address.partition(":")[0] for address in self.notify)
         return f"notify {', '.join(schemes)}"
-
-
-class Address(NamedTuple):
-    """Where to listen."""
-
-    host: str
-    port: int
-
-    @property
-    def is_loopback(self) -> bool:
-        """Whether only this machine can come there."""
-        return self.host == "localhost" or ip_address(self.host).is_loopback
-
-
-def address(listen: str) -> Address:
-    """Read `127.0.0.1:8026` or `[::1]:8026`. Raises `ValueError`."""
-    host, _, port = listen.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]") if ":" in host else host
-    if host != "localhost":
-        ip_address(host)
-    if not re.fullmatch(r"[0-9]{1,5}", port) or not 1 <= int(port) <= 65535:
-        raise ValueError
-    return Address(host, int(port))
-
-
-def http_mistakes(http: Http) -> Iterator[str]:
-    """Name what is wrong with the listener."""
-    if http.listen:
-        try:
-            address(http.listen)
-        except ValueError:
-            yield (
-                f"[http] listen = {http.listen!r}: expected an address and a port, such as "
-                '"127.0.0.1:8026", "[::1]:8026" or "0.0.0.0:8026"'
-            )
-    if http.webhook_secrets and http.webhook_secrets_file:
-        yield "[http] webhook_secrets and webhook_secrets_file: keep one of them"
-    if why := wrong_secrets(http.webhook_secrets):
-        yield f"[http] webhook_secrets: expected {why}"
-
-
-def wrong_secrets(secrets: Sequence[str]) -> str | None:
-    """Say what is expected of the secrets in the webhooks' addresses; None where they are so."""
-    if len(secrets) > MOST_SECRETS:
-        return "one secret, or two while one takes the place of the other"
-    if any(not re.fullmatch(rf"[\w~.-]{{{SHORTEST_SECRET},200}}", s, re.ASCII) for s in secrets):
-        return (
-            f"at least {SHORTEST_SECRET} letters, digits and -._~ each, as "
-            "`openssl rand -hex 16` prints them"
-        )
-    return None
 
 
 def hook_mistakes(hook: Hook, others: Sequence[Hook]) -> Iterator[str]:
