@@ -5,7 +5,7 @@ import random
 import re
 import shutil
 import sqlite3
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -51,8 +51,8 @@ def opened(process, chromium, **options):
     page = context.new_page()
     page.on("pageerror", lambda error: wrong.append(str(error)))
     page.on("console", lambda said: wrong.append(said.text) if said.type == "error" else 0)
-    page.goto(link)
     try:
+        page.goto(link)
         yield page
     finally:
         context.close()
@@ -85,24 +85,20 @@ def page(world, chromium):
 @pytest.fixture
 def shown(tmp_path, chromium):
     """Open a mirror of these messages, which nobody else writes."""
-    stack = []
+    with ExitStack() as stack:  # also what a page complains of when it is closed ends the program
 
-    def open_(*messages, devices=(), filled=None, **options):
-        program = Program(tmp_path)
-        program.mirror.parent.mkdir(parents=True)
-        if filled:
-            filled(program.mirror)
-        else:
-            mirror_at(program.mirror, *messages, devices=devices)
-        running = program.running("web", "--port", "0", PYTHONUNBUFFERED="1")
-        stack.append(running)
-        page = opened(running.__enter__(), chromium, **options)
-        stack.append(page)
-        return page.__enter__(), program.mirror
+        def open_(*messages, devices=(), filled=None, **options):
+            program = Program(tmp_path)
+            program.mirror.parent.mkdir(parents=True)
+            if filled:
+                filled(program.mirror)
+            else:
+                mirror_at(program.mirror, *messages, devices=devices)
+            running = program.running("web", "--port", "0", PYTHONUNBUFFERED="1")
+            process = stack.enter_context(running)
+            return stack.enter_context(opened(process, chromium, **options)), program.mirror
 
-    yield open_
-    for context in reversed(stack):
-        context.__exit__(None, None, None)
+        yield open_
 
 
 def test_a_message_is_written_sent_and_seen_delivered_and_the_answer_appears(page, world):
