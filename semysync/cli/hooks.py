@@ -46,7 +46,8 @@ def hooks(
     """
     Show the hooks: how far each has come, and what it could not deliver.
 
-    Ends with 1 where a delivery of one that is configured fails, or was given up.
+    Ends with 1 where a delivery of one that is configured fails, or was given up after two days;
+    what was skipped by `hooks skip` is shown, and no reason for that.
     """
     if context.invoked_subcommand:  # it has these options, too: they may stand before its name
         here = {"config": config, "database": database}
@@ -63,8 +64,13 @@ def hooks(
         print_json({"hooks": rows, "deliveries": unfinished})
     else:
         show(rows, unfinished)
-    if any(row["follower"] in configured_ones for row in unfinished):
+    if any(row["follower"] in configured_ones and not was_skipped(row) for row in unfinished):
         sys.exit(1)
+
+
+def was_skipped(delivery: Mapping[str, Any]) -> bool:
+    """Tell whether a person has given a delivery up: nobody needs to hear of it any more."""
+    return bool(delivery["status"] == "dead" and delivery["error"].startswith(followers.BY_HAND))
 
 
 def described(hook: Hook | None, standing: Mapping[str, Any]) -> dict[str, Any]:

@@ -166,6 +166,20 @@ def test_an_event_that_always_fails_is_skipped_and_kept_as_dead(behind):
     ]
 
 
+def test_what_was_skipped_is_shown_and_no_alarm_and_what_was_given_up_is_one(behind):
+    behind.run("hooks", "skip", "broken")
+    skipped = behind.run("hooks")
+    with closing(sqlite3.connect(behind.mirror, isolation_level=None)) as conn:
+        conn.execute(
+            "insert into deliveries values ('broken', 2, 'draft.held', 'dead', 60, "
+            "'2026-01-01', '2026-01-03', null, 'it ended with 1', null, '')"
+        )
+    given_up = behind.run("hooks")
+
+    assert (skipped.returncode, given_up.returncode) == (0, 1)
+    assert "skipped by hand: it ended with 1" in skipped.stdout
+
+
 def test_all_that_waits_is_skipped(behind):
     skipped = behind.run("hooks", "skip", "broken", "--all")
     again = behind.run("hooks", "skip", "broken", "--all")
