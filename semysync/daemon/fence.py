@@ -31,6 +31,7 @@ class Fence:
         self._mirror = mirror
         self._why = NOT_SEEN_YET if self._replica else None
         self._seen = not self._replica
+        self._unseen: str | None = None  # what has hindered the last look, since it was said
         self._looked = Event()
         self._stopping = Event()
         self._thread = Thread(target=self._until_stopped, name="fence", daemon=True)
@@ -56,18 +57,29 @@ class Fence:
     def _until_stopped(self) -> None:
         while not self._stopping.wait(self._pause_s() if self._looked.is_set() else 0):
             try:
-                why = taken_over(self._mirror, self._replica)
-            except SemysyncError as exc:
-                why = f"{UNSEEN}: {exc}"
-                if self._seen:
-                    log.warning("replica.unseen", error=str(exc))
-                    continue
-            else:
-                self._seen = True
-            if why and why != self._why:
-                log.error("sending.fenced", why=why)
-            self._why = why
+                self._look()
+            except Exception:  # without this thread two machines could send for ever
+                log.exception("fence.broke")
             self._looked.set()
+
+    def _look(self) -> None:
+        try:
+            why = taken_over(self._mirror, self._replica)
+        except SemysyncError as exc:
+            why = f"{UNSEEN}: {exc}"
+            if self._seen:
+                if why != self._unseen:  # said once, not every minute
+                    log.warning("replica.unseen", error=str(exc))
+                self._unseen = why
+                return
+        else:
+            self._seen = True
+            if self._unseen:
+                log.info("replica.seen")
+            self._unseen = None
+        if why and why != self._why:
+            log.error("sending.fenced", why=why)
+        self._why = why
 
     def _pause_s(self) -> float:
         return LOOK_EVERY_S if self._seen else AGAIN_S

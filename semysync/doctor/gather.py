@@ -32,7 +32,7 @@ from semysync.mirror.care import differences, named
 from semysync.mirror.condition import condition
 from semysync.mirror.file import OLDEST_SQLITE, explained, open_reader
 from semysync.mirror.lock import Right, is_held
-from semysync.mirror.replica import litestream_of, place_of
+from semysync.mirror.replica import litestream_of, must_be_whole, place_of
 from semysync.mirror.takeover import taken_by
 from semysync.service.client import Client
 from semysync.times import zone_named
@@ -128,6 +128,8 @@ def _replica(
         error, last_sync_at = "", None
         try:
             last_sync_at = litestream.last_sync_at(mirror)
+            if last_sync_at and (place := place_of(settings.replica)):
+                must_be_whole(place, place.files())
         except ReplicaUnseen as exc:
             error = str(exc)
         yield from checks.replica(error, last_sync_at, now)

@@ -6,13 +6,15 @@ waits until each of them holds it. This is the place to ask whatever makes copie
 """
 
 import sqlite3
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from semysync.config import Backup, Purge, Replica
 from semysync.errors import PurgeUnsafe, ReplicaUnseen
 from semysync.mirror import backup as backups
-from semysync.mirror.replica import litestream_of
+from semysync.mirror.replica import litestream_of, must_be_whole, place_of
+
+LONGEST_WRITE = timedelta(minutes=1)  #: what bears an earlier time was committed before now
 
 WITHOUT = '`needs_copy = "no"` in [purge] does without'
 
@@ -44,20 +46,28 @@ def _backed_up(conn: sqlite3.Connection, backup: Backup, now: datetime) -> datet
 
 
 def _replicated(conn: sqlite3.Connection, replica: Replica, now: datetime) -> datetime | None:
-    """Let Litestream bring all that there is now into the replica; that is then held."""
-    litestream = litestream_of(replica)
-    if litestream is None:
-        if replica.url is None:
-            return None
+    """
+    Let Litestream bring all that there is now into the replica; that is then held.
+
+    Its word alone is not enough: it goes on as before where somebody has emptied the place.
+    """
+    litestream, place = litestream_of(replica), place_of(replica)
+    if litestream is None and place is None:
+        return None
+    if litestream is None or place is None:
         raise PurgeUnsafe(
-            "whether the replica holds what is here cannot be known: set `socket` in [replica], by "
-            f"which Litestream says so, or {WITHOUT}"
+            "whether the replica holds what is here cannot be known: set `url` and `socket` in "
+            f"[replica], where it lies and by which Litestream says how far it is, or {WITHOUT}"
         )
     mirror = Path(
         next(file for _, name, file in conn.execute("pragma database_list") if name == "main")
     )
     try:
         position = litestream.synced(mirror)
+        files = place.files()
+        later = litestream.synced(mirror)
+        if position.replicated >= position.txid:
+            must_be_whole(place, files, range(position.txid, later.txid + 1))
     except ReplicaUnseen as exc:
         raise PurgeUnsafe(
             f"whether the replica holds what is here cannot be known ({exc}): see to it, or {WITHOUT}"
@@ -67,4 +77,4 @@ def _replicated(conn: sqlite3.Connection, replica: Replica, now: datetime) -> da
             f"the replica is behind the mirror ({position.replicated:,} of {position.txid:,}): wait, or "
             "see what `semysync doctor` says of it"
         )
-    return now
+    return now - LONGEST_WRITE

@@ -18,7 +18,7 @@ from semysync.errors import BackupFailed, ReplicaUnseen
 from semysync.mirror import backup, settings
 from semysync.mirror.access import real
 from semysync.mirror.file import connect, explained, open_reader, writing
-from semysync.mirror.replica import Litestream, Replica
+from semysync.mirror.replica import Litestream, Replica, restorable
 from semysync.times import utc_text
 
 DRILLED_AT, DRILL_ERROR = "drilled_at", "drill_error"  #: keys in `settings`, shown by `health`
@@ -68,12 +68,12 @@ def drill(
     before = _content(mirror)
     if litestream:
         litestream.synced(real(mirror))
-    held = replica.newest()
+    held = restorable(replica.files())
     with TemporaryDirectory(prefix=".semysync-drill-", dir=folder) as scratch:
         restored = Path(scratch, "restored.db")
         watch("restoring", None)
         if held is None or not replica.restore(restored):
-            raise ReplicaUnseen(f"there is no replica at {replica.shown}")
+            raise ReplicaUnseen(f"there is no replica at {replica.shown} that can be restored")
         proof = backup.check(restored, watch)
         faults = [*proof.faults]
         if not faults:

@@ -10,7 +10,7 @@ import json
 import os
 import sqlite3
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from datetime import datetime
 from http import HTTPStatus
@@ -26,6 +26,7 @@ from semysync.errors import ReplicaUnseen
 
 LOOK_S = 60  #: for an answer to what is small
 RESTORE_S = 6 * 3600
+LONGEST_ANSWER = 1 << 20  #: of what answers at the socket
 
 #: Litestream keeps its own numbers in this table of each database that it replicates
 OF_LITESTREAM = "_litestream_seq"
@@ -42,6 +43,31 @@ class Held(NamedTuple):
 
     txid: int
     at: datetime
+
+
+class Kept(NamedTuple):
+    """A file of a replica: which of Litestream's numbers it has, from the first to the last."""
+
+    first: int
+    last: int
+    at: datetime
+
+
+def restorable(files: Sequence[Kept]) -> Held | None:
+    """
+    Return how far these files reach without a gap, from the first number on; None for nowhere.
+
+    Litestream restores no further, and goes on adding files behind a gap without a word.
+    """
+    reached = None
+    while nexts := [file for file in files if file.first <= _after(reached) <= file.last]:
+        farthest = max(nexts, key=lambda file: file.last)
+        reached = Held(farthest.last, farthest.at)
+    return reached
+
+
+def _after(reached: Held | None) -> int:
+    return reached.txid + 1 if reached else 1
 
 
 class Replica(NamedTuple):
@@ -66,17 +92,27 @@ class Replica(NamedTuple):
 
     def newest(self) -> Held | None:
         """
-        Return what it holds; None where nothing is there.
+        Return the newest that lies there, restorable or not; None where nothing is there.
 
         Of a folder that is not mounted nothing can be seen either. Raises `ReplicaUnseen` where the
         place does not answer.
         """
-        with TemporaryDirectory(prefix="semysync-") as folder:
-            path = Path(folder, "semysync.db")
+        return max((Held(file.last, file.at) for file in self.files()), default=None)
+
+    def files(self) -> list[Kept]:
+        """Return what lies there; raises `ReplicaUnseen` where the place does not answer."""
+        with scratch() as folder:
+            path = folder / "semysync.db"
             listed = self._litestream("ltx", path, "-json", "-level", "all", longest_s=LOOK_S)
         try:
-            files = [(int(one["max_txid"], 16), one["timestamp"]) for one in json.loads(listed)]
-            return max((Held(n, datetime.fromisoformat(at)) for n, at in files), default=None)
+            return [
+                Kept(
+                    int(one["min_txid"], 16),
+                    int(one["max_txid"], 16),
+                    datetime.fromisoformat(one["timestamp"]),
+                )
+                for one in json.loads(listed)
+            ]
         except (KeyError, TypeError, ValueError):
             raise ReplicaUnseen(
                 f"{self.program} lists {self.shown} in a form that is unknown here: "
@@ -129,8 +165,8 @@ class Replica(NamedTuple):
     @contextmanager
     def _configured(self, database: Path | None) -> Iterator[Path]:
         replica = {**self.options, "url": self.url}
-        with TemporaryDirectory(prefix="semysync-") as folder:
-            file = Path(folder, "litestream.yml")
+        with scratch() as folder:
+            file = folder / "litestream.yml"
             file.touch(mode=0o600)
             dbs = [{"path": str(database), "replica": replica}]
             file.write_text(json.dumps({"dbs": dbs}), encoding="utf-8")
@@ -157,6 +193,28 @@ class Position(NamedTuple):
     replicated: int
 
 
+def must_be_whole(place: Replica, files: Sequence[Kept], reaching: range | None = None) -> None:
+    """
+    Raise `ReplicaUnseen` where not all of these files of a place can be restored, or not so far.
+
+    Litestream goes on as before where somebody has emptied the place, and says that all is well.
+    """
+    reached = restorable(files)
+    newest = max((file.last for file in files), default=0)
+    if reached is None:
+        what = f"there is nothing at {place.shown} from which the mirror can be restored"
+    elif reached.txid < newest:
+        what = f"{place.shown} can be restored up to change {reached.txid:,} only, not {newest:,}"
+    elif reaching and reached.txid not in reaching:
+        what = f"{place.shown} holds {reached.txid:,} changes, Litestream has replicated {reaching[0]:,}"
+    else:
+        return
+    raise ReplicaUnseen(
+        f"{what}: see whether `url` in [replica] is where Litestream writes to; if so, stop it, move "
+        "aside what lies there, and start it again"
+    )
+
+
 class Litestream(NamedTuple):
     """The Litestream that is at work, by its control socket."""
 
@@ -171,9 +229,12 @@ class Litestream(NamedTuple):
         wanted = {"path": str(mirror), "wait": True, "timeout": longest_s}
         answer = self._ask("POST", "/sync", longest_s + 5, wanted)
         try:
-            return Position(int(answer["txid"]), int(answer["replicated_txid"]))
+            position = Position(int(answer["txid"]), int(answer["replicated_txid"]))
         except (KeyError, TypeError, ValueError):
             raise self._strange() from None
+        if position.txid < 1:
+            raise ReplicaUnseen(f"Litestream ({self.socket}) has not yet begun with {mirror}: wait")
+        return position
 
     def last_sync_at(self, mirror: Path) -> datetime | None:
         """
@@ -199,7 +260,7 @@ class Litestream(NamedTuple):
             try:
                 connection.request(method, path, json.dumps(body), {"Host": "litestream"})
                 answer = connection.getresponse()
-                said = json.loads(answer.read())
+                said = json.loads(answer.read(LONGEST_ANSWER))
             except (OSError, HTTPException) as exc:
                 raise ReplicaUnseen(
                     f"Litestream does not answer at {self.socket} ({exc or type(exc).__name__}): "
@@ -234,6 +295,19 @@ class _Local(HTTPConnection):
         self.sock = socket(AF_UNIX, SOCK_STREAM)
         self.sock.settimeout(self.timeout)
         self.sock.connect(str(self._path))
+
+
+@contextmanager
+def scratch() -> Iterator[Path]:
+    """Make a folder for what is small; raises `ReplicaUnseen` where there is no room for that."""
+    try:
+        with TemporaryDirectory(prefix="semysync-") as folder:
+            yield Path(folder)
+    except OSError as exc:
+        raise ReplicaUnseen(
+            f"nothing can be written to the folder for temporary files ({exc.strerror}): make room in "
+            f"{os.environ.get('TMPDIR', '/tmp')}, or name another by TMPDIR"  # noqa: S108  only said
+        ) from None
 
 
 def _environment() -> dict[str, str]:

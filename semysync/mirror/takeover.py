@@ -25,7 +25,7 @@ from semysync.mirror.evidence import Evidence
 from semysync.mirror.file import connect, explained, open_reader, writing
 from semysync.mirror.lock import Lock, Right
 from semysync.mirror.outbox import Outbox
-from semysync.mirror.replica import Replica, was_replicated
+from semysync.mirror.replica import Replica, restorable, scratch, was_replicated
 from semysync.times import utc_text
 
 TAKEOVERS = "takeovers"  #: the key in `settings` of how often another machine has taken over
@@ -84,7 +84,7 @@ def taken_over(mirror: Path, replica: Replica | None) -> str | None:
     """
     if replica is None:
         return None
-    with closing(open_reader(mirror)) as conn:
+    with explained(mirror, reading=True), closing(open_reader(mirror)) as conn:
         mark = taken_by(conn, replica)
     if mark is None:
         return None
@@ -114,15 +114,15 @@ def take_over(
     make_folder(place.parent)
     with Lock(place, Right.SENDER):
         _must_be_free(place)
-        held = replica.newest()
+        held = restorable(replica.files())
         if held is None:
-            raise ReplicaUnseen(f"there is no replica at {replica.shown}")
+            raise ReplicaUnseen(f"there is no replica at {replica.shown} that can be restored")
         with TemporaryDirectory(prefix=f".{place.name}-takeover-", dir=place.parent) as folder:
             # Its number is the same whenever it is restored: only a takeover changes it.
             count = 1 + _number_in(replica, Path(folder, "looked-at.db"))
             _mark(replica.beside(_word(count)), count, now())
             # What the other one has written until it saw the mark is taken along.
-            held = replica.newest() or held
+            held = restorable(replica.files()) or held
             part = Path(folder, "taken-over.db")
             watch("restoring", None)
             if not replica.restore(part):
@@ -194,8 +194,8 @@ def _mark(place: Replica, count: int, now: datetime) -> None:
             f"{found.name} has taken over from there at {found.at}: take over from its replica, or "
             "stop it for good"
         )
-    with TemporaryDirectory(prefix="semysync-") as folder:
-        file = Path(folder, "taken.db")
+    with scratch() as folder:
+        file = folder / "taken.db"
         with closing(sqlite3.connect(file, isolation_level=None)) as conn:
             conn.execute("pragma journal_mode = wal")
             conn.execute(MARK)
@@ -207,8 +207,8 @@ def _mark(place: Replica, count: int, now: datetime) -> None:
 
 
 def _read(place: Replica) -> Mark:
-    with TemporaryDirectory(prefix="semysync-") as folder:
-        file = Path(folder, "taken.db")
+    with scratch() as folder:
+        file = folder / "taken.db"
         if not place.restore(file):
             raise ReplicaUnseen(f"the mark at {place.shown} is gone in this moment")
         with closing(sqlite3.connect(file)) as conn:

@@ -58,7 +58,8 @@ class Machine(Program):
         home.mkdir()
         super().__init__(home)
         self.name = name
-        self.url = f"file://{folder}/replicas/{name}"
+        self.place = folder / "replicas" / name
+        self.url = f"file://{self.place}"
         self.socket = home / "litestream.sock"
         shown = {"url": self.url, "socket": str(self.socket), "program": LITESTREAM}
         rest = CONFIG.format(settle_s=settle_s, **shown)
@@ -90,6 +91,10 @@ class Machine(Program):
             return Litestream(self.socket).last_sync_at(self.mirror) is not None
         except ReplicaUnseen:
             return False
+
+    def has_a_snapshot(self):
+        """Whether Litestream has put all of the mirror into one file of the replica."""
+        return any((self.place / "ltx" / "9").glob("*.ltx"))
 
     def synced(self):
         """Let all that was committed so far come into the replica."""

@@ -3,21 +3,27 @@
 import shutil
 import signal
 import sqlite3
-from contextlib import closing
+import tempfile
+from contextlib import closing, suppress
 from datetime import UTC, datetime
-from pathlib import Path
+from socketserver import BaseRequestHandler, UnixStreamServer
+from threading import Thread
 
 import pytest
+import structlog
 from machines import LITESTREAM, Machine
 from processes import end, wait_until
 
-from semysync.config import Backup, Purge, Replica
+from semysync.config import Backup, Config, Purge, Replica
+from semysync.daemon import fence
 from semysync.errors import PurgeUnsafe, ReplicaUnseen
-from semysync.mirror.copies import copied_until
+from semysync.mirror.copies import LONGEST_WRITE, copied_until
 from semysync.mirror.drill import Content, differences
 from semysync.mirror.file import open_reader
+from semysync.mirror.replica import Kept, restorable
 from semysync.mirror.replica import Replica as Place
 from semysync.mirror.store import Store
+from semysync.mirror.takeover import taken_over
 
 NOW = datetime(2026, 11, 26, 9, 0, tzinfo=UTC)
 
@@ -48,7 +54,7 @@ def test_what_litestream_has_brought_in_is_held(one):
 
         until = held(one)
 
-        assert until == NOW
+        assert until == NOW - LONGEST_WRITE
         assert Place(one.url, {}, LITESTREAM).newest().txid == one.synced().replicated
         with closing(open_reader(one.mirror)) as conn:
             nothing = Purge(needs_copy="no")
@@ -60,8 +66,9 @@ def test_nothing_is_purged_while_litestream_is_dead_or_has_no_socket_or_another_
         pass
     with pytest.raises(PurgeUnsafe, match="does not answer at"):
         held(one)
-    with pytest.raises(PurgeUnsafe, match="set `socket` in"):
-        held(one, Replica(url=one.url))
+    for half in (Replica(url=one.url), Replica(socket=str(one.socket))):
+        with pytest.raises(PurgeUnsafe, match="set `url` and `socket` in"):
+            held(one, half)
     with (
         one.replicating(),
         closing(sqlite3.connect(":memory:")) as other,
@@ -72,13 +79,96 @@ def test_nothing_is_purged_while_litestream_is_dead_or_has_no_socket_or_another_
 
 def test_nothing_is_purged_that_has_not_come_to_the_place(one):
     with one.replicating():
-        place = Path(one.url.removeprefix("file://"))
-        shutil.rmtree(place)
-        place.write_text("no folder any more")
+        shutil.rmtree(one.place)
+        one.place.write_text("no folder any more")
         one.insert("+79201234567", "Hello")
 
         with pytest.raises(PurgeUnsafe):
             held(one)
+
+
+def test_nothing_is_purged_once_somebody_has_emptied_the_place(one):
+    with one.replicating() as litestream:
+        wait_until(one.has_a_snapshot, litestream)  # the next one comes in a day
+        shutil.rmtree(one.place)
+        for text in (None, "written after that"):  # which alone comes into the place
+            if text:
+                one.insert("+79201234567", text)
+
+            assert one.synced().replicated == one.synced().txid  # as if nothing had happened
+            with pytest.raises(
+                PurgeUnsafe, match=r"nothing at .* can be restored: see whether `url`"
+            ):
+                held(one)
+        assert "wrong  replica      there is nothing at" in one.run("doctor").stdout
+
+
+def test_nothing_is_purged_where_a_file_is_missing_in_the_place(one):
+    with one.replicating() as litestream:
+        wait_until(one.has_a_snapshot, litestream)
+        for text in ("a", "b", "c"):
+            one.insert("+79201234567", text)
+            last = one.synced().replicated
+        for file in one.place.rglob(f"*{last - 1:016x}.ltx"):
+            file.unlink()
+
+        with pytest.raises(PurgeUnsafe, match=f"up to change {last - 2} only, not {last}"):
+            held(one)
+
+
+def test_nothing_is_purged_where_the_replica_is_not_where_it_is_said_to_be(one, tmp_path, sandbox):
+    other = Machine(tmp_path, "other", sandbox)
+    other.mirror_here()
+    with other.replicating():
+        for n in range(5):
+            other.insert("+79201234567", f"draft {n}")
+            other.synced()
+    with one.replicating(), pytest.raises(PurgeUnsafe, match=r"6 changes, Litestream has .* 1:"):
+        held(one, Replica(url=other.url, socket=str(one.socket), program=LITESTREAM))
+
+
+ANSWERS = (
+    b"",
+    b"rubbish",
+    b"HTTP/1.0 200 OK\r\n\r\nrubbish",
+    b"HTTP/1.0 200 OK\r\n\r\n[1]",
+    b'HTTP/1.0 200 OK\r\n\r\n{"txid": null, "replicated_txid": 3}',
+    b'HTTP/1.0 200 OK\r\n\r\n{"txid": 0, "replicated_txid": 0}',
+    b'HTTP/1.0 500 No\r\n\r\n{"error": "database not open"}',
+    b"HTTP/1.0 404 No\r\n\r\n7",
+    b"HTTP/1.0 200 OK\r\n\r\n" + b" " * (2 << 20) + b"{}",
+)
+
+
+@pytest.mark.parametrize("answer", ANSWERS, ids=range(len(ANSWERS)))
+def test_whatever_answers_at_the_socket_nothing_is_purged_for_it(one, answer):
+    class Other(BaseRequestHandler):
+        def handle(self):
+            self.request.recv(4096)
+            with suppress(OSError):
+                self.request.sendall(answer)
+
+    with UnixStreamServer(str(one.socket), Other) as server:
+        thread = Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            with pytest.raises(PurgeUnsafe, match="cannot be known"):
+                held(one)
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_files_reach_as_far_as_there_is_no_gap():
+    def reach(*files):
+        found = restorable([Kept(first, last, NOW) for first, last in files])
+        return found and found.txid
+
+    assert reach() is None
+    assert reach((2, 3)) is None
+    assert reach((1, 1), (2, 2), (3, 3)) == 3
+    assert reach((3, 3), (1, 2), (5, 5)) == 3
+    assert reach((1, 4), (1, 9), (3, 12), (10, 10), (14, 14)) == 12
 
 
 def test_the_daemon_and_litestream_do_not_fight_over_the_log(one):
@@ -193,7 +283,7 @@ def test_what_cannot_be_seen_is_said_without_a_password(tmp_path):
 def test_a_place_that_is_not_mounted_lets_nothing_be_sent(one, sandbox):
     with one.replicating():
         one.synced()
-    Path(one.url.removeprefix("file://")).rename(one.home / "unmounted")
+    one.place.rename(one.home / "unmounted")
     one.insert("+79201234567", "Hello")
 
     with one.running("run") as process:
@@ -202,3 +292,32 @@ def test_a_place_that_is_not_mounted_lets_nothing_be_sent(one, sandbox):
 
     assert code == 0
     assert sandbox.account.effects() == []
+
+
+def test_a_daemon_that_cannot_look_says_so_once_and_looks_again(one, monkeypatch):
+    looked = []
+
+    def look(mirror, replica):
+        looked.append(replica)
+        if len(looked) == 2:
+            raise KeyError("a fault of ours")
+        if len(looked) in (3, 4):
+            monkeypatch.setattr(tempfile, "tempdir", str(one.home / "full"))
+        elif len(looked) == 5:
+            monkeypatch.setattr(tempfile, "tempdir", None)
+        return taken_over(mirror, replica)
+
+    with one.replicating():
+        one.synced()
+    monkeypatch.setattr(fence, "taken_over", look)
+    monkeypatch.setattr(fence, "LOOK_EVERY_S", 0.01)
+    monkeypatch.setattr(fence, "AGAIN_S", 0.01)
+    guard = fence.Fence(Config(replica=settings(one)), one.mirror)
+
+    with structlog.testing.capture_logs() as lines:
+        guard.start()
+        wait_until(lambda: len(looked) > 6)
+        guard.stop()
+
+    assert guard.why() is None
+    assert [line["event"] for line in lines] == ["fence.broke", "replica.unseen", "replica.seen"]
