@@ -14,7 +14,7 @@ import msgspec
 import structlog
 
 from semysync.mirror import boxes, clocks, contacts, queued, settings
-from semysync.mirror.file import writing
+from semysync.mirror.file import writing, writing_a_slice
 from semysync.mirror.marks import WHOLE_ACCOUNT
 from semysync.mirror.rows import TABLES, Row, Table, Writing
 from semysync.model import Box
@@ -22,7 +22,7 @@ from semysync.times import Clock, Clocks, Locale, from_utc_text
 
 log = structlog.get_logger("semysync")
 
-SLICE = 1_000  #: rows a transaction
+SLICE = 500  #: rows a transaction
 LOOKED_AT = 1_000  #: newest rows, to find since when a clock stands otherwise
 HOUR = 60  #: minutes: a zone moves its clocks by so much, or a phone goes to another zone
 
@@ -154,7 +154,7 @@ def _write(
         if not last:
             boxes.make_indexes(conn, box)  # else each contact would be a search through all
         last = ids[-1]
-        with writing(conn):
+        with writing_a_slice(conn):
             table = TABLES[box]
             written = [(row, anew(row)) for row in boxes.find(conn, table, ids).values()]
             moved = [(old, new) for old, new in written if old != new]

@@ -8,6 +8,7 @@ module, which imports nothing heavy.
 import os
 import sqlite3
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +27,7 @@ APPLICATION_ID = 0x53454D59  # "SEMY"
 SCHEMA_VERSION = 14  # how many migrations there are: a test holds it to them
 LOG_PAGES = 4000  # of SQLite's write-ahead log, until they go into the file: 16 MB
 BUSY_S = 30  # how long a writer waits for another one
+BREATH_S, LONGEST_BREATH_S = 0.02, 0.5  # that a long work leaves to other writers, again and again
 OLDEST_SQLITE = (3, 37, 0)
 
 DENIED = ("SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_PERM", "SQLITE_AUTH")
@@ -220,6 +222,20 @@ def writing(conn: sqlite3.Connection) -> Iterator[None]:
         if conn.in_transaction:
             conn.execute("rollback")
         raise
+
+
+@contextmanager
+def writing_a_slice(conn: sqlite3.Connection) -> Iterator[None]:
+    """
+    Write a slice of a long work in a transaction, and then leave the lock free for as long.
+
+    SQLite does not queue those who wait for the lock: they try again, ever more seldom. Who takes it
+    again at once would keep them out for seconds.
+    """
+    with writing(conn):
+        began = time.monotonic()
+        yield
+    time.sleep(min(max(time.monotonic() - began, BREATH_S), LONGEST_BREATH_S))
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from collections.abc import Collection
 from datetime import datetime
 
 from semysync.mirror import followers
-from semysync.mirror.file import writing
+from semysync.mirror.file import writing_a_slice
 from semysync.mirror.replica import was_replicated
 from semysync.times import utc_text
 
@@ -39,7 +39,7 @@ def forget_events(
     first = conn.execute(FIRST_TO_STAY, (utc_text(before),)).fetchone()[0]
     forgotten = 0
     while True:
-        with writing(conn):
+        with writing_a_slice(conn):
             seen = followers.slowest(conn, followed_by)
             end = first if seen is None else min(first, seen + 1)
             gone = conn.execute(FORGET, (end, SLICE)).rowcount

@@ -11,7 +11,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections import Counter
+from collections import Counter, deque
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +23,7 @@ HERE = Path(__file__).parent
 HERTZ = os.sysconf("SC_CLK_TCK")
 WRITERS = 2
 LOOK_EVERY_S = 0.02
+ROUNDS_BACK = 500  #: looks, which is ten seconds or more
 SETTLE_S = 180  #: for what is on its way to arrive, once nothing more is added
 
 # What somebody sets whose phones receive a hundred messages a second; the README says why.
@@ -102,14 +103,18 @@ class Watcher:
 
     def _look(self) -> None:
         with closing(sqlite3.connect(f"file:{self._mirror}?mode=ro", uri=True)) as conn:
-            last, version = conn.execute("select max(id) from inbox").fetchone()[0] or 0, None
+            version, begins = None, conn.execute("select max(id) from inbox").fetchone()[0] or 0
+            rounds: deque[int] = deque([begins], ROUNDS_BACK)
             while not self._over.wait(LOOK_EVERY_S):
                 before, version = version, conn.execute("pragma data_version").fetchone()
-                if version != before:
-                    rows = conn.execute("select id from inbox where id > ?", (last,)).fetchall()
-                    at = time.monotonic()
-                    self.shown.update((id_, at) for (id_,) in rows)
-                    last = max([last, *(id_ for (id_,) in rows)])
+                if version == before:
+                    continue
+                # Devices are asked one after the other: what comes may be older than what is here.
+                rows = conn.execute("select id from inbox where id > ?", (rounds[0],)).fetchall()
+                at = time.monotonic()
+                for (id_,) in rows:
+                    self.shown.setdefault(id_, at)
+                rounds.append(max(rounds[-1], *(id_ for (id_,) in rows), begins))
 
     def _weigh(self) -> None:
         wal = Path(f"{self._mirror}-wal")

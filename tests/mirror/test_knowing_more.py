@@ -1,7 +1,11 @@
 """Rows are put right when more is known: of clocks, of regions, of zones."""
 
 import json
+import sqlite3
+import time
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from threading import Event, Thread
 
 import pytest
 from hypothesis import given
@@ -237,6 +241,35 @@ def test_a_rewriting_that_is_cut_off_is_done_the_next_time(
 
     assert cut == [(3,)]
     assert rows("select distinct utc_offset from inbox") == [(300,)]
+
+
+def test_a_program_that_inserts_gets_its_turn_while_rows_are_put_right(
+    store, received, device, monkeypatch
+):
+    store.save_devices([device(351)], now=NOW, complete=True)
+    store.save(Box.INBOX, [received(n, received_at=AT) for n in range(1, 121)], now=NOW)
+    monkeypatch.setattr(anew, "SLICE", 3)
+    begun, change, slices, seen = Event(), boxes.change, [], []
+
+    def slowly(*arguments):
+        slices.append(arguments)
+        begun.set()
+        time.sleep(0 if seen else 0.01)
+        change(*arguments)
+
+    def insert():
+        with closing(sqlite3.connect(store.path, timeout=30)) as conn, conn:
+            begun.wait(30)
+            conn.execute("insert into outbox (phone, text) values ('+79201234567', 'Hello')")
+        seen.append(len(slices))
+
+    monkeypatch.setattr(boxes, "change", slowly)
+    other = Thread(target=insert)
+    other.start()
+    store.learn_offsets(180, {351: 300})
+    other.join()
+
+    assert seen[0] < len(slices) == 40
 
 
 def test_what_one_program_learns_another_that_is_at_work_uses_at_once(
