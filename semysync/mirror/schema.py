@@ -413,3 +413,10 @@ def m014_drills(db: Database) -> None:
     """Let `health` tell what came of the last drill."""
     db.execute("drop view health")
     db.execute(views.HEALTH)
+
+
+@MIGRATIONS()
+def m015_written_on_the_phone(db: Database) -> None:
+    """Let `stuck` leave out what was written on the phone itself."""
+    db.execute("drop view stuck")
+    db.execute(views.STUCK)

@@ -45,7 +45,7 @@ select 'message' as what, sent.id, sent.contact, sent.status, sent.created_at as
   from sent left join devices on devices.id = sent.device_id
             left join device_states on device_states.device_id = sent.device_id
  where sent.is_delivered = 0 and sent.is_error_send = 0 and sent.is_error = 0
-   and sent.is_cancel = 0 and sent.is_send = 0
+   and sent.is_cancel = 0 and sent.is_send = 0 and sent.is_out = 0
    and sent.created_at < strftime('%Y-%m-%dT%H:%M:%S', 'now', '-1 hour')
    and (sent.utc_offset is not null
         or sent.mirrored_at < strftime('%Y-%m-%dT%H:%M:%S', 'now', '-1 hour')

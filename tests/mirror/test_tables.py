@@ -195,6 +195,7 @@ def test_the_last_complete_pass_outlives_the_thinning_out(store, rows):
         ({}, {"service_on": 0}, "the service is switched off in the app"),
         ({}, {"last_active_at": datetime(2026, 1, 1)}, "its device is out of reach"),
         ({"device_id": 999}, {}, "its device is gone from the account"),
+        ({"is_out": 1}, {}, None),
         ({"is_send": 1}, {}, None),
         ({"is_delivered": 1}, {}, None),
         ({"is_error": 1}, {}, None),
