@@ -9,6 +9,13 @@ from tempfile import TemporaryDirectory
 from semysync.mirror.store import Store
 
 
+def lay_blank(path):
+    """Make a mirror that holds nothing, as `Store.migrate` does."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.touch(0o600)
+    path.write_bytes(blank_mirror())
+
+
 @cache
 def blank_mirror():
     """The bytes of a mirror that holds nothing."""

@@ -4,6 +4,7 @@ import os
 from datetime import timedelta
 
 import pytest
+from blank import lay_blank
 from hypothesis import HealthCheck, settings
 
 from semysync.mirror.store import Store
@@ -38,6 +39,7 @@ def client(sandbox):
 @pytest.fixture
 def store(tmp_path):
     """A real mirror on disk, migrated and empty."""
+    lay_blank(tmp_path / "semysync.db")
     with Store.migrate(tmp_path / "semysync.db") as store:
         yield store
 

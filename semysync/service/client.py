@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from ssl import PROTOCOL_TLS_CLIENT, SSLContext
 from threading import Lock, local
 from types import TracebackType
 from typing import Generic
@@ -95,11 +96,14 @@ class Client(AbstractContextManager["Client"]):
         self._one_at_a_time = Lock()
         self._line = Line()
         self._date: tuple[float, float] | None = None  # by its clock, and by one that can't jump
+        encrypted = base_url.startswith("https:")
         self._http = httpx.Client(
             base_url=base_url,
             timeout=timeout_s,
             follow_redirects=False,  # the request carries the token
-            trust_env=base_url.startswith("https:"),  # no proxy for http, which is for loopback
+            # Plain http is for loopback: no proxy, and no reading of all certificates, which is slow.
+            trust_env=encrypted,
+            verify=encrypted or SSLContext(PROTOCOL_TLS_CLIENT),
             headers={"User-Agent": f"semysync/{__version__}"},
             transport=transport,
         )

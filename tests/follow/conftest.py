@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from threading import Event
 
 import pytest
+from blank import lay_blank
 from receiving import PATIENT, Receiver
 
 from semysync.config import Hook
@@ -30,7 +31,7 @@ def receiver():
 def mirror(tmp_path):
     """The path of a mirror, migrated and empty."""
     path = tmp_path / "semysync.db"
-    Store.migrate(path).close()
+    lay_blank(path)
     return path
 
 

@@ -1,6 +1,7 @@
 """The nine calls over real HTTP, and what each way of failing means."""
 
 import socket
+import ssl
 import threading
 from datetime import UTC, datetime, timedelta
 from email.utils import formatdate
@@ -432,3 +433,17 @@ def test_an_answer_that_is_cut_shows_nothing_of_its_messages(client, sandbox):
 
     assert "phone" not in str(raised.value)
     assert "+" not in str(raised.value)
+
+
+def test_certificates_are_read_only_where_the_service_is_not_on_loopback(monkeypatch):
+    read = []
+    monkeypatch.setattr(
+        ssl,
+        "create_default_context",
+        lambda **_: read.append(1) or ssl._create_unverified_context(),
+    )
+
+    with Client("secret" * 5, base_url="http://127.0.0.1:9/api/3/"):
+        assert not read
+    with Client("secret" * 5):
+        assert read

@@ -6,6 +6,7 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from blank import lay_blank
 from datasette.app import Datasette
 from itsdangerous import URLSafeSerializer
 
@@ -51,6 +52,8 @@ def mirror(tmp_path):
 def mirror_at(path, *messages, devices=(), locale=None):
     """Make a mirror whose clocks are known to show UTC, unless told otherwise."""
     utc = Locale(timezone="+00:00", phone_timezone="+00:00")
+    if not path.exists():
+        lay_blank(path)
     with Store.migrate(path, locale or utc) as store:
         for box, kind in ((Box.INBOX, Received), (Box.SENT, Sent)):
             some = sorted((m for m in messages if isinstance(m, kind)), key=lambda m: m.id)
