@@ -55,7 +55,7 @@ def backup(
             raise click.UsageError("--check proves a copy, --to makes one: give one of them")
         check(copy, as_json=as_json)
         return
-    from semysync.mirror.backup import make, note
+    from semysync.mirror.copies.backup import make, note
 
     settings, path = configured(config, database)
     where = folder or settings.copies()
@@ -88,7 +88,7 @@ def backup(
 
 def check(copy: Path, *, as_json: bool) -> None:
     """Prove a copy, say what was found, and end with 1 where it is not good."""
-    from semysync.mirror.backup import check as proved
+    from semysync.mirror.copies.backup import check as proved
 
     with progress() as watch:
         proof = proved(copy, watch)

@@ -82,8 +82,8 @@ def demo(keep: bool, messages: int) -> None:
     messages arriving, and leaves the file to play with. Ends by itself.
     """
     from semysync import log
-    from semysync.mirror.claims import Claims
-    from semysync.mirror.outbox import Outbox
+    from semysync.mirror.outbox.claims import Claims
+    from semysync.mirror.outbox.sending import Outbox
     from semysync.passes.send import Sender
     from semysync.sandbox import Sandbox, Switches
     from semysync.service.connecting import client_for

@@ -30,10 +30,10 @@ from semysync.cli.common import (
     reader_path,
 )
 from semysync.cli.moments import local_zone
-from semysync.mirror import drafts
-from semysync.mirror.drafts import ENDED, WAITING, WHY, Outcome
 from semysync.mirror.file import explained, open_reader, writing
 from semysync.mirror.lock import Right, is_held
+from semysync.mirror.outbox import drafts
+from semysync.mirror.outbox.drafts import ENDED, WAITING, WHY, Outcome
 from semysync.times import from_utc_text, utc_text
 
 if TYPE_CHECKING:

@@ -44,9 +44,9 @@ def drill(config: Path | None, database: Path | None, as_json: bool, folder: Pat
 
     Ends with 1 where the replica is not as it should be, with 75 where it cannot be reached.
     """
-    from semysync.mirror import drill as drills
     from semysync.mirror.access import real
-    from semysync.mirror.replica import litestream_of, place_of
+    from semysync.mirror.copies import drill as drills
+    from semysync.mirror.copies.replica import litestream_of, place_of
     from semysync.times import utc_text
 
     settings, path = configured(config, database)
@@ -85,7 +85,7 @@ def drill(config: Path | None, database: Path | None, as_json: bool, folder: Pat
 
 def noted(path: Path, error: str | None) -> None:
     """Let `health` tell what came of the drill, if the mirror can be written to."""
-    from semysync.mirror.drill import note
+    from semysync.mirror.copies.drill import note
 
     try:
         note(path, datetime.now(UTC), error)

@@ -19,10 +19,10 @@ from semysync.cli.common import (
 )
 from semysync.cli.messages import narrowed, narrowing
 from semysync.cli.reading import reading
-from semysync.mirror import export as exports
-from semysync.mirror import person as persons
-from semysync.mirror.export import Selection
-from semysync.mirror.history import Narrowed
+from semysync.mirror.reading import export as exports
+from semysync.mirror.reading import person as persons
+from semysync.mirror.reading.export import Selection
+from semysync.mirror.reading.history import Narrowed
 
 FORMATS = ("csv", "jsonl", "parquet", "html")
 SUFFIXES = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}

@@ -17,9 +17,9 @@ from semysync.cli.common import (
     reader_path,
 )
 from semysync.cli.drafts import agreed
-from semysync.mirror import person
-from semysync.mirror.drafts import open_outbox
 from semysync.mirror.file import explained
+from semysync.mirror.outbox.drafts import open_outbox
+from semysync.mirror.reading import person
 
 
 @click.command(

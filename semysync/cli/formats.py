@@ -12,7 +12,7 @@ from typing import BinaryIO, Protocol, TypeVar
 import click
 import msgspec
 
-from semysync.mirror.export import Column
+from semysync.mirror.reading.export import Column
 
 AT_ONCE = 10_000  #: rows in memory, and in a row group of Parquet
 

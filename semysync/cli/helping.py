@@ -5,7 +5,7 @@ import difflib
 import click
 
 from semysync.cli.common import examples, json_option, page, print_json, print_table
-from semysync.mirror.queries import QUERIES, Query
+from semysync.mirror.reading.queries import QUERIES, Query
 
 
 @click.command(

@@ -22,9 +22,9 @@ from semysync.cli.common import (
 )
 from semysync.cli.drafts import time_in
 from semysync.config import Config, Hook
-from semysync.mirror import followers
 from semysync.mirror.file import check_version, connect, explained, must_exist, open_reader, writing
 from semysync.mirror.lock import Right, is_held
+from semysync.mirror.tables import followers
 
 SHOWN = 20  #: of the deliveries that fail or are dead
 

@@ -30,9 +30,9 @@ from semysync.cli.moments import local_zone, past
 from semysync.cli.reading import MOST, reading
 from semysync.contact import contact_of
 from semysync.errors import MirrorUnusable
-from semysync.mirror import history
-from semysync.mirror.history import Narrowed
-from semysync.mirror.search import Query
+from semysync.mirror.reading import history
+from semysync.mirror.reading.history import Narrowed
+from semysync.mirror.reading.search import Query
 from semysync.times import from_utc_text, utc_text
 
 LOOK_S = 0.25  #: how often a follower looks whether anything was written

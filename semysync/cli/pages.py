@@ -11,8 +11,8 @@ from sqlite3 import Connection, Row
 
 from semysync.cli import formats
 from semysync.cli.moments import local_zone
-from semysync.mirror import history
-from semysync.mirror.history import Narrowed
+from semysync.mirror.reading import history
+from semysync.mirror.reading.history import Narrowed
 from semysync.times import from_utc_text
 
 STYLE = """

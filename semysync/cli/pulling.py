@@ -150,11 +150,11 @@ def send_due(
     What was lost earlier is found if the account shows it; what it does not show stays unknown,
     since only a daemon looks for long enough.
     """
-    from semysync.mirror.claims import Claims
+    from semysync.mirror.copies.replica import place_of
+    from semysync.mirror.copies.takeover import UNSEEN, taken_over
     from semysync.mirror.lock import Lock, Right
-    from semysync.mirror.outbox import Outbox
-    from semysync.mirror.replica import place_of
-    from semysync.mirror.takeover import UNSEEN, taken_over
+    from semysync.mirror.outbox.claims import Claims
+    from semysync.mirror.outbox.sending import Outbox
     from semysync.passes.send import Sender
 
     box = next((outcome for outcome in outcomes if outcome.noted.kind == "sent"), None)
@@ -222,9 +222,9 @@ def open_store(path: Path, locale: Locale = ANYWHERE) -> Iterator["Store"]:
 
     The lock is held for that only: pulls need none.
     """
-    from semysync.mirror.claims import Claims
     from semysync.mirror.lock import Lock, Right
-    from semysync.mirror.outbox import Outbox
+    from semysync.mirror.outbox.claims import Claims
+    from semysync.mirror.outbox.sending import Outbox
     from semysync.mirror.store import Store
     from semysync.passes.send import recover
 

@@ -72,8 +72,8 @@ def purge(
 def _do(settings: Config, path: Path, *, as_json: bool) -> None:
     from semysync import log
     from semysync.mirror.lock import Lock, Right
-    from semysync.mirror.purges import Purges, stopped
     from semysync.mirror.store import Store
+    from semysync.mirror.tables.purges import Purges, stopped
     from semysync.passes.purge import Purger
     from semysync.service.connecting import client_for
 
@@ -145,8 +145,8 @@ def _finish(purged: "Purged") -> None:
 
 
 def _show(settings: Config, path: Path, *, all_days: bool, as_json: bool) -> None:
-    from semysync.mirror import purges
     from semysync.mirror.file import explained, open_reader
+    from semysync.mirror.tables import purges
 
     now = datetime.now(UTC)
     with explained(path, reading=True), closing(open_reader(path)) as conn:
@@ -162,12 +162,13 @@ def _show(settings: Config, path: Path, *, all_days: bool, as_json: bool) -> Non
 
 def _facts(conn: "sqlite3.Connection", settings: Config, now: datetime) -> dict[str, Any]:
     """Return what would go by day and box, why the rest stays, and how it would be asked for."""
-    from semysync.mirror import copies, purges
+    from semysync.mirror.copies import extent
+    from semysync.mirror.tables import purges
     from semysync.passes.purge import limits_of
 
     unsafe, copied_until = None, None
     try:
-        copied_until = copies.copied_until(
+        copied_until = extent.copied_until(
             conn, settings.purge, settings.backup, settings.replica, now
         )
     except PurgeUnsafe as exc:
@@ -201,7 +202,7 @@ def _judged(
     days: dict[str, Counter[Box]],
 ) -> tuple[list[tuple[str, str, int]], Mapping[str, str]]:
     """Count what goes into `days`; return why the rest stays, and how the next slice is named."""
-    from semysync.mirror import purges
+    from semysync.mirror.tables import purges
     from semysync.passes import expendable
     from semysync.passes.purge import judge
 

@@ -17,8 +17,8 @@ from semysync.cli.common import (
     print_table,
     reader_path,
 )
-from semysync.mirror.condition import Phone, phones
 from semysync.mirror.file import explained, open_reader
+from semysync.mirror.reading.health import Phone, phones
 
 MOST = 2**62  # what SQLite takes for a limit
 

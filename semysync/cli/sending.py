@@ -32,9 +32,9 @@ from semysync.cli.common import (
 )
 from semysync.cli.drafts import columns_of, time_in, waits_for, warn_without_daemon, writing_drafts
 from semysync.cli.moments import local_text, local_zone, moment
-from semysync.mirror import drafts
-from semysync.mirror.drafts import Added, NotAllowed
 from semysync.mirror.file import writing
+from semysync.mirror.outbox import drafts
+from semysync.mirror.outbox.drafts import Added, NotAllowed
 from semysync.times import from_utc_text, utc_text
 
 if TYPE_CHECKING:
@@ -220,7 +220,7 @@ def insert(conn: sqlite3.Connection, fields: Mapping[str, object]) -> Added:
 
 def add(conn: sqlite3.Connection, fields: Mapping[str, object]) -> Added:
     """Insert a draft; refuse as well what the table cannot see and the daemon would reject."""
-    from semysync.mirror.queued import defect
+    from semysync.mirror.outbox.queue import defect
 
     if why := defect(*(str(fields.get(name) or "") for name in ("phone", "text"))):
         raise NotAllowed(why)

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import BinaryIO, NamedTuple
 
-from semysync.mirror.drafts import COLUMNS
+from semysync.mirror.outbox.drafts import COLUMNS
 
 DELIMITERS = ",;\t"
 LONGEST_CELL = 20_000  #: characters: no text has more, and a quote may be left open

@@ -18,7 +18,7 @@ from semysync.cli.common import (
     print_json,
 )
 from semysync.cli.reading import reading
-from semysync.mirror.plots import FIGURES, PERCENTILES, PLOTS
+from semysync.mirror.reading.plots import FIGURES, PERCENTILES, PLOTS
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -18,8 +18,8 @@ from semysync.cli.common import (
     print_json,
 )
 from semysync.cli.reading import reading, rough_age, seen, short_time
-from semysync.mirror.condition import Condition, Phone, condition
 from semysync.mirror.lock import Right, is_held
+from semysync.mirror.reading.health import Condition, Phone, condition
 
 SHOWN = 12  #: devices
 

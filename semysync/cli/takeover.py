@@ -43,8 +43,8 @@ def takeover(config: Path | None, database: Path | None, as_json: bool, url: str
     """
     import msgspec
 
-    from semysync.mirror.replica import place_of
-    from semysync.mirror.takeover import send_again, take_over
+    from semysync.mirror.copies.replica import place_of
+    from semysync.mirror.copies.takeover import send_again, take_over
 
     settings, path = configured(config, database)
     if url is None:

@@ -23,7 +23,7 @@ from semysync.cli.pulling import finish, make_sync, open_store, progress_bars
 from semysync.model import Box
 
 if TYPE_CHECKING:
-    from semysync.mirror.audits import Day
+    from semysync.mirror.tables.audits import Day
     from semysync.passes.verify import Report
 
 SHOWN_DAYS = 31  #: more of them are shown by month

@@ -12,8 +12,8 @@ import structlog
 
 from semysync.config import Config
 from semysync.errors import SemysyncError
-from semysync.mirror.replica import place_of
-from semysync.mirror.takeover import UNSEEN, taken_over
+from semysync.mirror.copies.replica import place_of
+from semysync.mirror.copies.takeover import UNSEEN, taken_over
 
 log = structlog.get_logger("semysync")
 

@@ -16,8 +16,8 @@ import structlog
 from semysync.config import Config
 from semysync.errors import MirrorBusy
 from semysync.mirror.lock import Lock, Right
-from semysync.mirror.purges import Purges
 from semysync.mirror.store import Store
+from semysync.mirror.tables.purges import Purges
 from semysync.model import Box
 from semysync.passes.purge import Purger
 from semysync.passes.send import AGREE_S

@@ -27,10 +27,10 @@ from semysync.daemon.sending import Sending
 from semysync.daemon.telling import Telling
 from semysync.daemon.tempo import REST_S, SERVICE, interval_s, jump_s
 from semysync.errors import SemysyncError, ServiceError
-from semysync.mirror.claims import Claims
-from semysync.mirror.outbox import Outbox
-from semysync.mirror.passes import Pass
+from semysync.mirror.outbox.claims import Claims
+from semysync.mirror.outbox.sending import Outbox
 from semysync.mirror.store import Store
+from semysync.mirror.tables.passes import Pass
 from semysync.model import Box
 from semysync.passes.look import FEW
 from semysync.passes.pull import Progress, Puller

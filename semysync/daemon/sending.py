@@ -14,9 +14,9 @@ import structlog
 from semysync.config import Config
 from semysync.daemon.fence import Fence
 from semysync.errors import SemysyncError
-from semysync.mirror.claims import Claims
-from semysync.mirror.outbox import Outbox
-from semysync.mirror.replica import LOOK_S
+from semysync.mirror.copies.replica import LOOK_S
+from semysync.mirror.outbox.claims import Claims
+from semysync.mirror.outbox.sending import Outbox
 from semysync.mirror.store import Store
 from semysync.mirror.watch import Watch
 from semysync.passes.send import Sender

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from semysync.mirror.access import mode_in
-from semysync.mirror.condition import Condition
+from semysync.mirror.reading.health import Condition
 from semysync.times import from_utc_text
 
 LEAST_FREE = 100_000_000  #: bytes on the disk of the mirror

@@ -28,12 +28,12 @@ from semysync.errors import (
     Throttled,
 )
 from semysync.mirror.access import files_of, obstacle, real
-from semysync.mirror.care import differences, named
-from semysync.mirror.condition import condition
+from semysync.mirror.copies.replica import litestream_of, must_be_whole, place_of
+from semysync.mirror.copies.takeover import taken_by
 from semysync.mirror.file import OLDEST_SQLITE, explained, open_reader
 from semysync.mirror.lock import Right, is_held
-from semysync.mirror.replica import litestream_of, must_be_whole, place_of
-from semysync.mirror.takeover import taken_by
+from semysync.mirror.reading.health import condition
+from semysync.mirror.schema.comparing import differences, named
 from semysync.service.client import Client
 from semysync.times import zone_named
 

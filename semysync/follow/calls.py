@@ -15,7 +15,7 @@ from python_multipart import FormParser
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
 
-from semysync.mirror.unconfirmed import Hint
+from semysync.mirror.tables.unconfirmed import Hint
 
 CHANNELS = {"0": "sms", "": "sms", "1": "whatsapp", "2": "whatsapp_business"}
 MOST_FIELDS = 100

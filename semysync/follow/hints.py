@@ -17,9 +17,9 @@ from threading import Event, Lock, Thread
 import structlog
 
 from semysync.errors import SemysyncError
-from semysync.mirror import passes, unconfirmed
 from semysync.mirror.file import connect, explained, writing
-from semysync.mirror.unconfirmed import Hint
+from semysync.mirror.tables import passes, unconfirmed
+from semysync.mirror.tables.unconfirmed import Hint
 
 log = structlog.get_logger("semysync")
 

@@ -24,10 +24,10 @@ from semysync.errors import SemysyncError
 from semysync.follow.actions import Action, Outcome, Telling, action_of, lacking
 from semysync.follow.matching import Facts, fits, is_for
 from semysync.follow.retries import Patience
-from semysync.mirror import followers
 from semysync.mirror.file import connect, explained, writing
-from semysync.mirror.followers import Delivery
-from semysync.mirror.tellings import told
+from semysync.mirror.reading.tellings import told
+from semysync.mirror.tables import followers
+from semysync.mirror.tables.followers import Delivery
 from semysync.mirror.watch import Watch
 from semysync.times import from_utc_text, utc_text
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from semysync.event_kinds import KINDS, named_by
-from semysync.mirror.tellings import event_id
+from semysync.mirror.reading.tellings import event_id
 
 PHONE = "+79201234567"
 

@@ -18,30 +18,7 @@ import structlog
 from sqlite_utils import Database
 
 from semysync.config import Devices
-from semysync.mirror import account as plan
-from semysync.mirror import (
-    alarms,
-    anew,
-    arrivals,
-    audits,
-    boxes,
-    clocks,
-    conflicts,
-    devices,
-    events,
-    house,
-    lateness,
-    marks,
-    missing,
-    passes,
-    pending,
-    person,
-    settings,
-)
-from semysync.mirror.alarms import USUAL
-from semysync.mirror.care import bring_up_to_date
-from semysync.mirror.clocks import Moment
-from semysync.mirror.devices import KnownDevice
+from semysync.mirror import housekeeping
 from semysync.mirror.file import (
     check_version,
     connect,
@@ -50,9 +27,32 @@ from semysync.mirror.file import (
     must_exist,
     writing,
 )
-from semysync.mirror.marks import WHOLE_ACCOUNT, Mark
-from semysync.mirror.passes import Pass
-from semysync.mirror.rows import TABLES, Row, Writing, is_another, merged
+from semysync.mirror.outbox import arrivals
+from semysync.mirror.reading import person
+from semysync.mirror.schema.upkeep import bring_up_to_date
+from semysync.mirror.tables import account as plan
+from semysync.mirror.tables import (
+    alarms,
+    audits,
+    boxes,
+    clocks,
+    conflicts,
+    corrections,
+    devices,
+    events,
+    lateness,
+    marks,
+    missing,
+    passes,
+    pending,
+    settings,
+)
+from semysync.mirror.tables.alarms import USUAL
+from semysync.mirror.tables.clocks import Moment
+from semysync.mirror.tables.devices import KnownDevice
+from semysync.mirror.tables.marks import WHOLE_ACCOUNT, Mark
+from semysync.mirror.tables.passes import Pass
+from semysync.mirror.tables.rows import TABLES, Row, Writing, is_another, merged
 from semysync.model import Account, Box, Device, Illegible, Message
 from semysync.times import ANYWHERE, Locale, utc_text
 
@@ -338,12 +338,12 @@ class Store(AbstractContextManager["Store"]):
         Rows that were written when less was known are put right.
         """
         with self._connected() as conn:
-            anew.learn(conn, self._locale, service, phones, self.between)
+            corrections.learn(conn, self._locale, service, phones, self.between)
 
     def apply_locale(self) -> None:
         """Write every row anew where the configuration says something else than when it was written."""
         with self._connected() as conn:
-            anew.apply_locale(conn, self._locale, self.between)
+            corrections.apply_locale(conn, self._locale, self.between)
 
     def make_indexes(self, box: Box) -> None:
         """Make the indexes of a box that a first load does without; nothing where they are there."""
@@ -384,12 +384,12 @@ class Store(AbstractContextManager["Store"]):
     def forget_events(self, before: datetime, followed_by: Collection[str] = ()) -> int:
         """Forget the events from before a time that all followers have seen; return how many."""
         with self._connected() as conn:
-            return house.forget_events(conn, before, followed_by)
+            return housekeeping.forget_events(conn, before, followed_by)
 
     def give_room_back(self) -> None:
         """Empty the `-wal` file, unless somebody reads from it just now."""
         with self._connected() as conn:
-            house.give_room_back(conn)
+            housekeeping.give_room_back(conn)
 
     def setting(self, key: str) -> str | None:
         """Return what is remembered under a key of `settings`."""

@@ -14,8 +14,8 @@ from typing import NamedTuple
 import structlog
 
 from semysync.errors import AnswerLost, Refused, ServiceError, Throttled
-from semysync.mirror import drafts
-from semysync.mirror.outbox import Outbox
+from semysync.mirror.outbox import drafts
+from semysync.mirror.outbox.sending import Outbox
 from semysync.mirror.store import Store
 from semysync.model import Box, Illegible
 from semysync.service.client import Client

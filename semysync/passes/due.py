@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import datetime, time, timedelta
 from typing import NamedTuple
 
-from semysync.mirror.queued import LONGEST_PAUSE
+from semysync.mirror.outbox.queue import LONGEST_PAUSE
 from semysync.model import Phone
 from semysync.times import from_utc_text, zone_named
 

@@ -16,8 +16,8 @@ from typing import Literal, Protocol
 import msgspec
 
 from semysync.errors import TooLarge, Unbounded, Unreadable
-from semysync.mirror.marks import Mark
 from semysync.mirror.store import Saved
+from semysync.mirror.tables.marks import Mark
 from semysync.model import Box, Illegible, Message
 from semysync.passes.look import FEW, FIRST_WIDTH, Look, Shown
 from semysync.service.questions import Dates, Range

@@ -30,10 +30,11 @@ from semysync.errors import (
     ServiceError,
     TooLarge,
 )
-from semysync.mirror import copies, purges
-from semysync.mirror.passes import Pass
-from semysync.mirror.purges import OpenPurge, Purges
+from semysync.mirror.copies import extent
 from semysync.mirror.store import Store
+from semysync.mirror.tables import purges
+from semysync.mirror.tables.passes import Pass
+from semysync.mirror.tables.purges import OpenPurge, Purges
 from semysync.model import Box, Held, Received, Sent
 from semysync.passes import expendable
 from semysync.passes.expendable import WAYS, Came, Limits, Reason, Slice, Way
@@ -117,7 +118,7 @@ class Purger:
             self._settle_open(purged)
             self._pull()
             self._time()  # before anything else is read off a clock
-            copied_until = copies.copied_until(
+            copied_until = extent.copied_until(
                 self._purges.conn, self._config, self._backup, self._replica, self._now()
             )
             limits = limits_of(self._config, self._region, copied_until)

@@ -17,8 +17,8 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from semysync.errors import Refused, Throttled
-from semysync.mirror.pending import Open, Pending
 from semysync.mirror.store import Saved, Store
+from semysync.mirror.tables.pending import Open, Pending
 from semysync.model import Box, Illegible, Sent
 from semysync.passes.look import FEW
 from semysync.service.client import Client

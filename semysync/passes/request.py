@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 from semysync.contact import dialled
 from semysync.errors import AnswerLost, Refused, ServiceError, Throttled, Unreachable
-from semysync.mirror.attempts import Lost, NotTaken, Result, Taken
-from semysync.mirror.outbox import Claim
-from semysync.mirror.queued import Draft, wording
+from semysync.mirror.outbox.attempts import Lost, NotTaken, Result, Taken
+from semysync.mirror.outbox.queue import Draft, wording
+from semysync.mirror.outbox.sending import Claim
 from semysync.model import Accepted, Outgoing
 from semysync.passes.due import Refusals, pause_s
 from semysync.passes.plan import over

@@ -37,8 +37,8 @@ from typing import Literal, NamedTuple, Protocol
 import msgspec
 
 from semysync.errors import Refused, Throttled
-from semysync.mirror.devices import KnownDevice
-from semysync.mirror.marks import WHOLE_ACCOUNT, Mark
+from semysync.mirror.tables.devices import KnownDevice
+from semysync.mirror.tables.marks import WHOLE_ACCOUNT, Mark
 from semysync.model import Box, Illegible
 from semysync.passes.look import FEW
 from semysync.passes.pull import Account, History

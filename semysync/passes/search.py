@@ -17,8 +17,8 @@ import msgspec
 import structlog
 
 from semysync.config import Send
-from semysync.mirror.evidence import Evidence, Settled, Unknown
-from semysync.mirror.outbox import Outbox
+from semysync.mirror.outbox.evidence import Evidence, Settled, Unknown
+from semysync.mirror.outbox.sending import Outbox
 from semysync.passes.lost import LOOKS, Fate, Found, Habits, fate, search
 
 log = structlog.get_logger("semysync")

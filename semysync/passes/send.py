@@ -15,13 +15,13 @@ import structlog
 
 from semysync.config import Send
 from semysync.contact import dialled
-from semysync.mirror.attempts import Lost, NotTaken, Result, SentElsewhere, Taken
-from semysync.mirror.claims import Claims
-from semysync.mirror.evidence import Evidence
-from semysync.mirror.outbox import CLAIMS, Claim, Outbox
-from semysync.mirror.queued import Due, wording
+from semysync.mirror.copies.takeover import ANOTHER_SENDS
+from semysync.mirror.outbox.attempts import Lost, NotTaken, Result, SentElsewhere, Taken
+from semysync.mirror.outbox.claims import Claims
+from semysync.mirror.outbox.evidence import Evidence
+from semysync.mirror.outbox.queue import Due, wording
+from semysync.mirror.outbox.sending import CLAIMS, Claim, Outbox
 from semysync.mirror.store import Store
-from semysync.mirror.takeover import ANOTHER_SENDS
 from semysync.model import Phone
 from semysync.passes.cancel import cancel_wanted
 from semysync.passes.due import SLOW, QuietHours, Refusals, Rests, senders

@@ -24,13 +24,13 @@ from semysync.errors import (
     Unreachable,
     Unreadable,
 )
-from semysync.mirror.alarms import USUAL
-from semysync.mirror.audits import last_finished
-from semysync.mirror.devices import KnownDevice
-from semysync.mirror.marks import WHOLE_ACCOUNT
-from semysync.mirror.passes import Pass
-from semysync.mirror.pending import AWAY, Pending
 from semysync.mirror.store import HIGHEST_ID, Saved, Store
+from semysync.mirror.tables.alarms import USUAL
+from semysync.mirror.tables.audits import last_finished
+from semysync.mirror.tables.devices import KnownDevice
+from semysync.mirror.tables.marks import WHOLE_ACCOUNT
+from semysync.mirror.tables.passes import Pass
+from semysync.mirror.tables.pending import AWAY, Pending
 from semysync.model import Box
 from semysync.passes import scope as scopes
 from semysync.passes import verify

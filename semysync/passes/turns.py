@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from semysync.mirror.devices import KnownDevice
+from semysync.mirror.tables.devices import KnownDevice
 from semysync.model import Box
 
 LONGEST_WAIT = timedelta(minutes=1)  #: between two questions for the same device and box

@@ -20,11 +20,11 @@ from typing import NamedTuple
 import structlog
 
 from semysync.errors import Refused, ServiceError, Throttled, TooLarge, Unbounded, Unreadable
-from semysync.mirror import audits
-from semysync.mirror.audits import AT_ONCE, CONFLICTING, LACKING, Audit, Part, Seen
-from semysync.mirror.lateness import raise_to
-from semysync.mirror.marks import WHOLE_ACCOUNT
 from semysync.mirror.store import Saved, Store
+from semysync.mirror.tables import audits
+from semysync.mirror.tables.audits import AT_ONCE, CONFLICTING, LACKING, Audit, Part, Seen
+from semysync.mirror.tables.lateness import raise_to
+from semysync.mirror.tables.marks import WHOLE_ACCOUNT
 from semysync.model import Box, Message
 from semysync.passes.look import FEW, FIRST_WIDTH, TARGET, Look, Shown
 from semysync.passes.pull import (

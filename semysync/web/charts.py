@@ -3,7 +3,7 @@
 from copy import deepcopy
 from typing import Any
 
-from semysync.mirror.plots import FIGURES, PERCENTILES, PLOTS, Plot
+from semysync.mirror.reading.plots import FIGURES, PERCENTILES, PLOTS, Plot
 
 COLOURS = ["#2c8c74", "#e2a03f", "#5f86c4", "#c4607a", "#98993f", "#8f73c4", "#4aa3a2", "#b0784a"]
 

@@ -12,7 +12,7 @@ from datasette.utils.asgi import Request, Response
 from markupsafe import Markup, escape
 
 from semysync import __version__
-from semysync.mirror.queries import QUERIES
+from semysync.mirror.reading.queries import QUERIES
 from semysync.web import mirrors, pages, writing
 from semysync.web.charts import dashboard
 from semysync.web.descriptions import DATABASE, HIDDEN, TABLES

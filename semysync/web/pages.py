@@ -12,8 +12,8 @@ from datasette.utils.asgi import NotFound, Request, Response
 from semysync import __version__
 from semysync.contact import contact_of
 from semysync.errors import SemysyncError
-from semysync.mirror import drafts as outbox
-from semysync.mirror import settings
+from semysync.mirror.outbox import drafts as outbox
+from semysync.mirror.tables import settings
 from semysync.web import reading
 from semysync.web.forms import Answer
 from semysync.web.mirrors import Mirror, has_charts, mirror_of

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from semysync.contact import contact_of
-from semysync.mirror import settings
-from semysync.mirror.history import CONVERSATIONS
-from semysync.mirror.search import Query
+from semysync.mirror.reading.history import CONVERSATIONS
+from semysync.mirror.reading.search import Query
+from semysync.mirror.tables import settings
 
 PAGE = 50  #: messages, or conversations, on a page
 HITS = 100  #: of a search

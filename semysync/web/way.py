@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from sqlite3 import Row
 from typing import Any, NamedTuple
 
-from semysync.mirror.drafts import WHY
+from semysync.mirror.outbox.drafts import WHY
 from semysync.times import utc_text
 
 FAILED = {

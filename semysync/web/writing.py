@@ -18,9 +18,10 @@ from datasette.utils.asgi import Forbidden, Response
 
 from semysync.contact import contact_of
 from semysync.errors import SemysyncError
-from semysync.mirror import contacts, drafts
-from semysync.mirror.drafts import NotAllowed
 from semysync.mirror.file import explained, writing
+from semysync.mirror.outbox import drafts
+from semysync.mirror.outbox.drafts import NotAllowed
+from semysync.mirror.tables import contacts
 from semysync.web import pages
 from semysync.web.forms import Answer
 from semysync.web.mirrors import Mirror

@@ -121,7 +121,8 @@ def floor(port: int, path: Path) -> dict[str, float]:
 
     import orjson
 
-    from semysync.mirror import boxes, schema
+    from semysync.mirror.schema import migrations as schema
+    from semysync.mirror.tables import boxes
 
     conn = sqlite3.connect(path, isolation_level=None)
     conn.execute("pragma journal_mode = wal")

@@ -21,8 +21,8 @@ import structlog
 from sending.rig import Time, blank_mirror
 
 from semysync.config import Purge
-from semysync.mirror.purges import Purges
 from semysync.mirror.store import Store
+from semysync.mirror.tables.purges import Purges
 from semysync.passes.pull import Puller
 from semysync.passes.purge import Purger
 from semysync.passes.sync import Sync

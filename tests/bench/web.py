@@ -23,8 +23,8 @@ from pathlib import Path
 import httpx
 import read
 
-from semysync.mirror.plots import FIGURES, PLOTS
-from semysync.mirror.queries import QUERIES
+from semysync.mirror.reading.plots import FIGURES, PLOTS
+from semysync.mirror.reading.queries import QUERIES
 from semysync.mirror.store import Store
 
 TALK = "/{name}/-/conversations/~2B79200000000"  # read.BUSY

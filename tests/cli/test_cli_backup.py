@@ -100,7 +100,7 @@ def test_a_mirror_that_may_not_be_written_is_copied_but_it_is_said(synced, tmp_p
 def test_a_kill_in_the_middle_leaves_no_copy_and_the_next_one_clears_up(synced, tmp_path):
     code = """
 import os, signal
-from semysync.mirror import backup
+from semysync.mirror.copies import backup
 real = backup._counts
 def die(conn):
     os.kill(os.getpid(), signal.SIGKILL)

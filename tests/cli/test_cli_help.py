@@ -6,7 +6,7 @@ import re
 import pytest
 
 from semysync.cli import main
-from semysync.mirror.queries import QUERIES
+from semysync.mirror.reading.queries import QUERIES
 
 
 @pytest.fixture(scope="module")

@@ -281,7 +281,7 @@ def test_what_is_sent_is_on_the_disk(program):
         *("send", PHONE, "Hi"),
         code="""
 import sqlite3
-from semysync.mirror import drafts
+from semysync.mirror.outbox import drafts
 kept = drafts.open_outbox
 def opened(path):
     conn = kept(path)

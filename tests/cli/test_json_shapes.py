@@ -13,7 +13,7 @@ import pytest
 from processes import TOKEN, Program
 
 from semysync.cli import main
-from semysync.mirror.replica import Replica
+from semysync.mirror.copies.replica import Replica
 from semysync.sandbox import Sandbox
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from semysync.cli.stats import bar, duration, sparkline
-from semysync.mirror.plots import PLOTS
+from semysync.mirror.reading.plots import PLOTS
 
 
 def test_stats_draw_what_the_mirror_holds(synced):

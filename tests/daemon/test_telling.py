@@ -4,7 +4,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from semysync.daemon.telling import Telling
-from semysync.mirror.passes import Pass
+from semysync.mirror.tables.passes import Pass
 from semysync.passes.sync import Outcome
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from semysync.doctor import checks
 from semysync.doctor.checks import Asked, Check, Disk, File, Sqlite, State, Unit
-from semysync.mirror.condition import Condition
+from semysync.mirror.reading.health import Condition
 from semysync.times import utc_text
 
 NOW = datetime(2026, 11, 26, 9, 0, tzinfo=UTC)

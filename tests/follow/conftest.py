@@ -12,9 +12,9 @@ from receiving import PATIENT, Receiver
 from semysync.config import Hook
 from semysync.follow.actions import action_of
 from semysync.follow.hooks import Follower
-from semysync.mirror import followers
 from semysync.mirror.file import connect
 from semysync.mirror.store import Store
+from semysync.mirror.tables import followers
 from semysync.model import Box, Received, Sent
 
 NOW = datetime.now(UTC)

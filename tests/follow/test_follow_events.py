@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from semysync.mirror import followers, house
+from semysync.mirror import housekeeping
 from semysync.mirror.file import connect, writing
 from semysync.mirror.store import Store
+from semysync.mirror.tables import followers
 from semysync.times import utc_text
 
 NOW = datetime.now(UTC)
@@ -81,7 +82,7 @@ def aged(conn):
 
 
 def thin_out(conn, named=()):
-    return house.forget_events(conn, NOW - timedelta(days=90), named)
+    return housekeeping.forget_events(conn, NOW - timedelta(days=90), named)
 
 
 def seqs(conn):

@@ -24,8 +24,8 @@ from semysync.follow import hooks as hooks_module
 from semysync.follow.actions import Outcome, Post, Run
 from semysync.follow.hooks import Follower, Followers
 from semysync.follow.retries import Patience
-from semysync.mirror import followers
 from semysync.mirror.file import connect, writing
+from semysync.mirror.tables import followers
 
 EVENT = {"id": "1-x", "seq": 1, "kind": "x"}
 SECRET = "whsec_" + base64.b64encode(b"a key of thirty-two bytes length").decode()

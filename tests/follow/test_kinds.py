@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from semysync.event_kinds import KINDS
-from semysync.mirror.drafts import ENDED, WAITING
+from semysync.mirror.outbox.drafts import ENDED, WAITING
 
 SOURCE = Path(__file__).parents[2] / "semysync"
 FAMILIES = sorted({kind.partition(".")[0] for kind in KINDS})

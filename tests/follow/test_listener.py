@@ -22,9 +22,9 @@ from semysync.follow.hints import Pending
 from semysync.follow.listener import LARGEST_CALL, Listener, Served
 from semysync.follow.metrics import Metrics
 from semysync.follow.serving import Following
-from semysync.mirror import unconfirmed
-from semysync.mirror.passes import Pass
 from semysync.mirror.store import Store
+from semysync.mirror.tables import unconfirmed
+from semysync.mirror.tables.passes import Pass
 from semysync.times import utc_text
 
 EVERYTHING = Served(health=True, metrics=True)

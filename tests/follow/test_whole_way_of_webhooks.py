@@ -29,7 +29,7 @@ main()
 MORTAL = """
 import os, signal
 from semysync.follow import actions, hooks
-from semysync.mirror import followers
+from semysync.mirror.tables import followers
 
 def mortal(name, function):
     def wrapped(*args, **options):

@@ -19,8 +19,9 @@ from semysync.cli.sheet import BadSheet, lines
 from semysync.config import load
 from semysync.errors import ConfigError, SemysyncError
 from semysync.follow.calls import fields_of, hint_of
-from semysync.mirror import drafts, unconfirmed
+from semysync.mirror.outbox import drafts
 from semysync.mirror.store import Store
+from semysync.mirror.tables import unconfirmed
 from semysync.model import Box, Illegible, Outgoing
 from semysync.passes.pull import Puller
 from semysync.passes.sync import Sync

@@ -15,8 +15,9 @@ from datetime import timedelta
 from sending.rig import FINAL, Rig
 
 from semysync.config import Backup, Purge
-from semysync.mirror import backup, purges
-from semysync.mirror.purges import Purges
+from semysync.mirror.copies import backup
+from semysync.mirror.tables import purges
+from semysync.mirror.tables.purges import Purges
 from semysync.passes.purge import Purger
 from semysync.sandbox.clocks import DAY as DAY_US
 from semysync.sandbox.clocks import instant

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from semysync.config import Devices
-from semysync.mirror.passes import Pass
 from semysync.mirror.store import Store
+from semysync.mirror.tables.passes import Pass
 from semysync.times import Locale, utc_text
 
 START = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)

@@ -11,8 +11,8 @@ from types import SimpleNamespace
 import pytest
 
 from semysync.errors import BackupFailed, MirrorUnusable, SemysyncError
-from semysync.mirror import backup
-from semysync.mirror.backup import check, copied_until, copies, make, note
+from semysync.mirror.copies import backup
+from semysync.mirror.copies.backup import check, copied_until, copies, make, note
 from semysync.mirror.file import open_reader
 from semysync.mirror.store import Store
 from semysync.model import Box

@@ -7,7 +7,7 @@ from itertools import product
 
 import pytest
 
-from semysync.mirror.marks import Mark
+from semysync.mirror.tables.marks import Mark
 from semysync.model import Box
 
 NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)

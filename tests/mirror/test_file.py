@@ -20,7 +20,7 @@ from semysync.errors import MirrorBusy, MirrorUnusable
 from semysync.mirror.access import correct_modes, mode_in
 from semysync.mirror.file import SCHEMA_VERSION, connect, explanation, open_reader
 from semysync.mirror.lock import Lock, Right
-from semysync.mirror.schema import MIGRATIONS
+from semysync.mirror.schema.migrations import MIGRATIONS
 from semysync.mirror.store import Store
 
 

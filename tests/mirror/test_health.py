@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from semysync.mirror.passes import Pass
+from semysync.mirror.tables.passes import Pass
 from semysync.model import Box
 from semysync.times import utc_text
 

@@ -11,9 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from semysync.mirror import anew, boxes, queued
-from semysync.mirror.rows import TABLES, Writing
+from semysync.mirror.outbox import queue
 from semysync.mirror.store import Store
+from semysync.mirror.tables import boxes
+from semysync.mirror.tables import corrections as anew
+from semysync.mirror.tables.rows import TABLES, Writing
 from semysync.model import Box, Received, Sent
 from semysync.times import Clock, Clocks, Locale, utc_text, zone_named
 
@@ -418,7 +420,7 @@ def test_a_changed_region_takes_names_and_drafts_along(store, rows, received):
     store._db.execute("insert into contacts (contact, name) values ('89205555555', 'Boris')")
     store._db.execute("insert into outbox (phone, text) values ('8 920 123-45-67', 'Hello')")
     store._db.execute("insert into outbox (phone, text, kind) values ('*100#', '', 'ussd')")
-    queued.see_new(store._db.conn, None)
+    queue.see_new(store._db.conn, None)
 
     with Store.open(store.path, Locale(region="RU")) as later:
         later.apply_locale()

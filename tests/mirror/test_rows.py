@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from semysync.contact import contact_of
-from semysync.mirror.rows import TABLES, Writing, is_another, merged
+from semysync.mirror.tables.rows import TABLES, Writing, is_another, merged
 from semysync.model import Box, Received
 from semysync.times import from_utc_text, utc_text
 

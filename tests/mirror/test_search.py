@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from semysync.mirror.search import MOST_SPELLINGS, Query, Term
+from semysync.mirror.reading.search import MOST_SPELLINGS, Query, Term
 
 
 @pytest.mark.parametrize(

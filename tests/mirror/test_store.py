@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 import pytest
 
-from semysync.mirror.marks import Mark
-from semysync.mirror.passes import Pass
 from semysync.mirror.store import Saved, Store
+from semysync.mirror.tables.marks import Mark
+from semysync.mirror.tables.passes import Pass
 from semysync.model import Box, Illegible, Received
 from semysync.times import utc_text
 

@@ -8,9 +8,9 @@ from datasette.utils import detect_fts
 from hypothesis import given
 from hypothesis import strategies as st
 
-from semysync.mirror.marks import Mark
-from semysync.mirror.passes import Pass
 from semysync.mirror.store import Store
+from semysync.mirror.tables.marks import Mark
+from semysync.mirror.tables.passes import Pass
 from semysync.model import Box, Received, Sent
 from semysync.times import utc_text
 
@@ -215,7 +215,7 @@ def test_messages_that_do_not_move_are_shown_with_the_likely_reason(  # noqa: PL
 
 def test_no_query_of_the_daemon_reads_a_whole_box(store):
     """Once the history is loaded, the cost of a quiet pull must not follow its size."""
-    from semysync.mirror import boxes, clocks, marks
+    from semysync.mirror.tables import boxes, clocks, marks
 
     for box in Box:
         store.make_indexes(box)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from semysync.errors import Refused, Unbounded, Unreachable, Unreadable
-from semysync.mirror.marks import Mark
+from semysync.mirror.tables.marks import Mark
 from semysync.model import Box, Received
 from semysync.passes.pull import Progress, Puller, first_loaded, looked, start_of
 from semysync.sandbox import Sandbox

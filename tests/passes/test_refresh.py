@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from semysync.errors import Refused, Unreadable
-from semysync.mirror.pending import Pending
+from semysync.mirror.tables.pending import Pending
 from semysync.model import Box
 from semysync.passes import refresh
 from semysync.sandbox import Sandbox, Switches

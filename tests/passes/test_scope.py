@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from semysync.errors import Refused, Throttled
-from semysync.mirror.devices import KnownDevice
-from semysync.mirror.marks import Mark
+from semysync.mirror.tables.devices import KnownDevice
+from semysync.mirror.tables.marks import Mark
 from semysync.model import Box
 from semysync.passes import scope
 from semysync.passes.scope import ENDLESS, Findings, Standing

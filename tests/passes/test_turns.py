@@ -6,7 +6,7 @@ from math import ceil
 from hypothesis import given
 from hypothesis import strategies as st
 
-from semysync.mirror.devices import KnownDevice
+from semysync.mirror.tables.devices import KnownDevice
 from semysync.model import Box
 from semysync.passes.turns import (
     LONGEST_WAIT,

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from semysync.errors import Unreadable
-from semysync.mirror import audits, missing
-from semysync.mirror.audits import Audit
+from semysync.mirror.tables import audits, missing
+from semysync.mirror.tables.audits import Audit
 from semysync.model import Box
 from semysync.passes import verify
 from semysync.passes.verify import is_due

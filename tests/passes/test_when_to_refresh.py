@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from semysync.mirror.pending import Open
+from semysync.mirror.tables.pending import Open
 from semysync.passes.refresh import chosen, interval, is_suspect, proves_absent, scheduled
 
 NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)

@@ -12,8 +12,8 @@ from datetime import timedelta
 from sending.rig import DESK, Time, blank_mirror
 
 from semysync.config import Purge
-from semysync.mirror.purges import Purges
 from semysync.mirror.store import Store
+from semysync.mirror.tables.purges import Purges
 from semysync.passes.pull import Puller
 from semysync.passes.purge import Purger
 from semysync.passes.sync import Sync

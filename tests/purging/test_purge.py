@@ -6,7 +6,8 @@ import pytest
 from bench_of_purges import BOXES, DAY, DELETES, grown
 
 from semysync.config import Backup
-from semysync.mirror import backup, person
+from semysync.mirror.copies import backup
+from semysync.mirror.reading import person
 
 
 def test_what_is_old_goes_and_everything_is_still_here(bench):

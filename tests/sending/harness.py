@@ -17,9 +17,9 @@ from typing import get_args
 
 from rig import FINAL, GONE_OUT, Rig
 
-from semysync.mirror import attempts, evidence, queued
-from semysync.mirror.claims import Claims
-from semysync.mirror.outbox import Outbox
+from semysync.mirror.outbox import attempts, evidence, queue
+from semysync.mirror.outbox.claims import Claims
+from semysync.mirror.outbox.sending import Outbox
 from semysync.passes.request import Requests
 from semysync.sandbox.switches import Fault
 
@@ -184,8 +184,8 @@ def with_a_restore(folder, when, nth, *, lost=True, **how):
 
 # What a sender does for a request and for a search, step by step: a kill comes before or after it.
 STEPS = {
-    "a draft is seen": (queued, "see_new"),
-    "drafts are claimed, uncommitted": (queued, "claim"),
+    "a draft is seen": (queue, "see_new"),
+    "drafts are claimed, uncommitted": (queue, "claim"),
     "an attempt begins, uncommitted": (attempts, "begin"),
     "the claim is committed": (Outbox, "claim"),
     "the claim is noted": (os, "pwrite"),

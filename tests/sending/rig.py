@@ -17,8 +17,8 @@ import httpx
 from blank import blank_mirror
 
 from semysync.config import Send
-from semysync.mirror.claims import Claims
-from semysync.mirror.outbox import Outbox
+from semysync.mirror.outbox.claims import Claims
+from semysync.mirror.outbox.sending import Outbox
 from semysync.mirror.store import Store
 from semysync.model import Box
 from semysync.passes.pull import Puller

@@ -3,7 +3,7 @@
 import pytest
 from rig import FINAL, GONE_OUT, LOOK_EVERY_S, LOST, number
 
-from semysync.mirror.evidence import Evidence, Settled
+from semysync.mirror.outbox.evidence import Evidence, Settled
 
 # Where the answer to a batch names what
 

@@ -3,7 +3,7 @@
 import pytest
 from rig import GONE_OUT, PHONE, after, number
 
-from semysync.mirror.claims import Claims
+from semysync.mirror.outbox.claims import Claims
 
 
 def sent_after_a_copy(rig):

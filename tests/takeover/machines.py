@@ -11,7 +11,7 @@ from pathlib import Path
 from processes import TOKEN, Program, wait_until
 
 from semysync.errors import ReplicaUnseen
-from semysync.mirror.replica import Litestream
+from semysync.mirror.copies.replica import Litestream
 
 LITESTREAM = shutil.which("litestream", path=str(Path(sys.executable).parent))
 

@@ -17,13 +17,13 @@ from processes import end, wait_until
 from semysync.config import Backup, Config, Purge, Replica
 from semysync.daemon import fence
 from semysync.errors import PurgeUnsafe, ReplicaUnseen
-from semysync.mirror.copies import LONGEST_WRITE, copied_until
-from semysync.mirror.drill import Content, differences
+from semysync.mirror.copies.drill import Content, differences
+from semysync.mirror.copies.extent import LONGEST_WRITE, copied_until
+from semysync.mirror.copies.replica import Kept, restorable
+from semysync.mirror.copies.replica import Replica as Place
+from semysync.mirror.copies.takeover import taken_over
 from semysync.mirror.file import open_reader
-from semysync.mirror.replica import Kept, restorable
-from semysync.mirror.replica import Replica as Place
 from semysync.mirror.store import Store
-from semysync.mirror.takeover import taken_over
 
 NOW = datetime(2026, 11, 26, 9, 0, tzinfo=UTC)
 

@@ -10,8 +10,8 @@ from machines import LITESTREAM, Machine, made
 from processes import end, wait_until
 
 from semysync.errors import MirrorUnusable, ReplicaUnseen
-from semysync.mirror import takeover
-from semysync.mirror.replica import Replica
+from semysync.mirror.copies import takeover
+from semysync.mirror.copies.replica import Replica
 
 NOW = datetime(2026, 11, 26, 9, 0, tzinfo=UTC)
 

@@ -14,7 +14,7 @@ from playwright.sync_api import expect, sync_playwright
 from processes import TOKEN, Program
 from webs import LONG, NASTY, START, device, mirror_at, received, sent
 
-from semysync.mirror.plots import PLOTS
+from semysync.mirror.reading.plots import PLOTS
 from semysync.sandbox import Sandbox, Switches
 from semysync.segments import EXTENSION, GSM, segments
 

@@ -3,8 +3,8 @@
 import pytest
 from webs import ANNA, START, ask, mirror_at, sent
 
-from semysync.mirror import drafts
 from semysync.mirror.file import open_reader
+from semysync.mirror.outbox import drafts
 from semysync.web.way import way_of, why
 
 NOW = "updated_at = strftime('%Y-%m-%dT%H:%M:%f000Z', 'now')"

@@ -388,7 +388,7 @@ def test_a_reader_who_would_lock_the_owner_out_is_refused_at_the_start(mirror, s
 
 
 def test_every_query_of_ours_runs_and_is_offered(mirror, serve):
-    from semysync.mirror.queries import QUERIES
+    from semysync.mirror.reading.queries import QUERIES
 
     path = mirror(received(1), sent(2, is_delivered=1, delivered_at=START), devices=[device(351)])
     served = serve(path)
@@ -491,7 +491,7 @@ def test_the_pages_go_along_indexes(mirror):
 def test_the_statements_of_the_charts_give_few_rows_of_the_columns_that_are_drawn(mirror, serve):
     from datetime import UTC, datetime, timedelta
 
-    from semysync.mirror.plots import PLOTS
+    from semysync.mirror.reading.plots import PLOTS
 
     now = datetime.now(UTC).replace(tzinfo=None)
     path = mirror(
@@ -515,7 +515,7 @@ def test_the_statements_of_the_charts_give_few_rows_of_the_columns_that_are_draw
 def test_the_share_of_deliveries_is_counted_by_rank(mirror):
     from datetime import UTC, datetime, timedelta
 
-    from semysync.mirror.plots import DELIVERY
+    from semysync.mirror.reading.plots import DELIVERY
 
     noon = datetime.now(UTC).replace(tzinfo=None, hour=0, minute=0) - timedelta(hours=12)
     path = mirror(

@@ -1,0 +1,80 @@
+"""
+Know up to when copies of the mirror hold all of it.
+
+What was deleted at the service is only here: where copies are made, or a replica is kept, a message
+waits until each of them holds it. This is the place to ask whatever makes copies.
+"""
+
+import sqlite3
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from semysync.config import Backup, Purge, Replica
+from semysync.errors import PurgeUnsafe, ReplicaUnseen
+from semysync.mirror.copies import backup as backups
+from semysync.mirror.copies.replica import litestream_of, must_be_whole, place_of
+
+LONGEST_WRITE = timedelta(minutes=1)  #: what bears an earlier time was committed before now
+
+WITHOUT = '`needs_copy = "no"` in [purge] does without'
+
+
+def copied_until(
+    conn: sqlite3.Connection, purge: Purge, backup: Backup, replica: Replica, now: datetime
+) -> datetime | None:
+    """
+    Return the moment up to which all copies hold what was mirrored; None where none is needed.
+
+    Raises `PurgeUnsafe` where one is needed and there is none, or cannot be known.
+    """
+    if purge.needs_copy == "no":
+        return None
+    held = [_backed_up(conn, backup, now), _replicated(conn, replica, now)]
+    return min((moment for moment in held if moment), default=None)
+
+
+def _backed_up(conn: sqlite3.Connection, backup: Backup, now: datetime) -> datetime | None:
+    if backup.path is None:
+        return None
+    copied = backups.copied_until(conn, now)
+    if copied is None:
+        raise PurgeUnsafe(
+            f"copies of the mirror belong into {backup.path}, and there is none yet: "
+            f"`semysync backup` makes one, or {WITHOUT}"
+        )
+    return copied
+
+
+def _replicated(conn: sqlite3.Connection, replica: Replica, now: datetime) -> datetime | None:
+    """
+    Let Litestream bring all that there is now into the replica; that is then held.
+
+    Its word alone is not enough: it goes on as before where somebody has emptied the place.
+    """
+    litestream, place = litestream_of(replica), place_of(replica)
+    if litestream is None and place is None:
+        return None
+    if litestream is None or place is None:
+        raise PurgeUnsafe(
+            "whether the replica holds what is here cannot be known: set `url` and `socket` in "
+            f"[replica], where it lies and by which Litestream says how far it is, or {WITHOUT}"
+        )
+    mirror = Path(
+        next(file for _, name, file in conn.execute("pragma database_list") if name == "main")
+    )
+    try:
+        position = litestream.synced(mirror)
+        files = place.files()
+        later = litestream.synced(mirror)
+        if position.replicated >= position.txid:
+            must_be_whole(place, files, range(position.txid, later.txid + 1))
+    except ReplicaUnseen as exc:
+        raise PurgeUnsafe(
+            f"whether the replica holds what is here cannot be known ({exc}): see to it, or {WITHOUT}"
+        ) from None
+    if position.replicated < position.txid:
+        raise PurgeUnsafe(
+            f"the replica is behind the mirror ({position.replicated:,} of {position.txid:,}): wait, or "
+            "see what `semysync doctor` says of it"
+        )
+    return now - LONGEST_WRITE

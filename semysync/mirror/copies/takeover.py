@@ -1,0 +1,250 @@
+"""
+Which machine sends, where a mirror has a replica from which another one may take over.
+
+The mirror counts its takeovers. Who takes over leaves a mark beside the replica that it takes from,
+which bears the next number, before it restores anything: so whoever replicates to that place can
+see, from the moment on at which it counts, that another sends. A mark is a database of one row, put
+there by Litestream, so that it works wherever a replica does.
+"""
+
+import os
+import socket
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing, suppress
+from datetime import datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
+
+from semysync.errors import MirrorUnusable, ReplicaUnseen
+from semysync.mirror.access import make_folder, mode_in, real, sync_folder
+from semysync.mirror.copies import backup
+from semysync.mirror.copies.replica import Replica, restorable, scratch, was_replicated
+from semysync.mirror.file import connect, explained, open_reader, writing
+from semysync.mirror.lock import Lock, Right
+from semysync.mirror.outbox.claims import Claims, this_host
+from semysync.mirror.outbox.evidence import Evidence
+from semysync.mirror.outbox.sending import Outbox
+from semysync.mirror.tables import settings
+from semysync.times import utc_text
+
+TAKEOVERS = "takeovers"  #: the key in `settings` of how often another machine has taken over
+ANOTHER_SENDS = "another_sends"  #: the key of the sentence that says how that was seen
+
+UNSEEN = "whether another machine has taken over cannot be seen"
+
+MARK = "create table taken (host text, name text, at text, number integer) strict"
+
+OPEN = """
+select count(*) from outbox
+ where status in ('queued', 'held', 'sending', 'unknown', 'accepted', 'cancelling')
+"""
+
+
+class Mark(NamedTuple):
+    """Who has taken over, and when."""
+
+    host: str
+    name: str
+    at: str
+
+
+class Taken(NamedTuple):
+    """What a takeover has found."""
+
+    number: int
+    last_change_at: (
+        datetime | None
+    )  #: what was written after that, on the other machine, is not here
+    messages: int
+    open_drafts: int
+
+
+def taken_by(conn: sqlite3.Connection, replica: Replica) -> Mark | None:
+    """
+    Return who has taken over from the replica of this mirror; None where nobody has.
+
+    Raises `ReplicaUnseen` where that cannot be seen.
+    """
+    place = replica.beside(_word(number(conn) + 1))
+    if place.newest() is not None:
+        return _read(place)
+    if was_replicated(conn) and replica.newest() is None:
+        raise ReplicaUnseen(
+            f"the replica is not to be seen at {replica.shown}: mount it, or see to `url` in [replica]"
+        )
+    return None
+
+
+def taken_over(mirror: Path, replica: Replica | None) -> str | None:
+    """
+    Say that another machine has taken over, and what to do; None where none has.
+
+    Raises `ReplicaUnseen` where that cannot be seen.
+    """
+    if replica is None:
+        return None
+    with explained(mirror, reading=True), closing(open_reader(mirror)) as conn:
+        mark = taken_by(conn, replica)
+    if mark is None:
+        return None
+    return (
+        f"{mark.name} has taken over at {mark.at[:16].replace('T', ' ')} UTC, and sends: stop this "
+        "daemon for good, or move its mirror aside and take over from that machine's replica by "
+        "`semysync takeover --from`"
+    )
+
+
+def number(conn: sqlite3.Connection) -> int:
+    """Return how often another machine has taken over so far, as this mirror knows it."""
+    return int(settings.find(conn, TAKEOVERS) or 0)
+
+
+def take_over(
+    mirror: Path, replica: Replica, now: Callable[[], datetime], watch: backup.Watch
+) -> Taken:
+    """
+    Make a mirror from the replica of another machine, and this machine the one that sends.
+
+    Nothing is at the mirror's place before all of it is there, and can be read. What was broken off
+    may be done again. Raises `MirrorUnusable` where there is a mirror already, or where another
+    machine has taken over, and `ReplicaUnseen` where the replica cannot be read.
+    """
+    place = real(mirror)
+    make_folder(place.parent)
+    with Lock(place, Right.SENDER):
+        _must_be_free(place)
+        held = restorable(replica.files())
+        if held is None:
+            raise ReplicaUnseen(f"there is no replica at {replica.shown} that can be restored")
+        with TemporaryDirectory(prefix=f".{place.name}-takeover-", dir=place.parent) as folder:
+            # Its number is the same whenever it is restored: only a takeover changes it.
+            count = 1 + _number_in(replica, Path(folder, "looked-at.db"))
+            _mark(replica.beside(_word(count)), count, now())
+            # What the other one has written until it saw the mark is taken along.
+            held = restorable(replica.files()) or held
+            part = Path(folder, "taken-over.db")
+            watch("restoring", None)
+            if not replica.restore(part):
+                raise ReplicaUnseen(f"there is no replica at {replica.shown} any more")
+            proof = backup.check(part, watch)
+            if proof.faults:
+                raise MirrorUnusable(
+                    f"what {replica.shown} holds is damaged ({'; '.join(proof.faults[:3])}): "
+                    "restore an earlier state by `litestream restore -timestamp`"
+                )
+            open_drafts = _sign(part, count)
+            _put_in_place(part, place)
+    return Taken(count, held.at, proof.messages, open_drafts)
+
+
+def send_again(mirror: Path, replica: Replica | None) -> Taken:
+    """
+    Make this machine the one that sends, with the mirror that it has.
+
+    Every open draft is then looked for in the account before anything is sent.
+    """
+    place = real(mirror)
+    with Lock(place, Right.SENDER), explained(mirror), closing(connect(place)) as conn:
+        count = number(conn) + 1
+        while replica and replica.beside(_word(count + 1)).newest():
+            count += 1
+        _distrust(place)
+        with Outbox(place) as outbox:
+            Evidence(outbox).doubt_open_drafts(also_mirrored=True)
+        with writing(conn):
+            settings.put(conn, TAKEOVERS, str(count))
+            settings.put(conn, ANOTHER_SENDS, None)
+        messages = conn.execute("select (select count(*) from inbox) + (select count(*) from sent)")
+        return Taken(count, None, messages.fetchone()[0], conn.execute(OPEN).fetchone()[0])
+
+
+def _word(count: int) -> str:
+    return f"taken-{count}"
+
+
+def _must_be_free(place: Path) -> None:
+    """Raise where anything is that belongs to an earlier mirror, or to Litestream's memory of one."""
+    names = [place.name + end for end in ("", "-wal", "-shm", "-journal")]
+    for file in (*map(place.with_name, names), place.with_name(f".{place.name}-litestream")):
+        if os.path.lexists(file):
+            raise MirrorUnusable(
+                f"{file} is there already: stop the daemon and Litestream on this machine and move "
+                f"{place.name}* and .{place.name}-litestream aside; nothing is changed yet"
+            )
+
+
+def _number_in(replica: Replica, scratch: Path) -> int:
+    if not replica.restore(scratch):
+        raise ReplicaUnseen(f"there is no replica at {replica.shown}")
+    with explained(scratch), closing(connect(scratch)) as conn:
+        found = number(conn)
+    for file in scratch.parent.glob(f"{scratch.name}*"):
+        file.unlink()
+    return found
+
+
+def _mark(place: Replica, count: int, now: datetime) -> None:
+    """Leave the mark that another sends from now on; ours from a takeover that broke off stands."""
+    if place.newest() is not None:
+        found = _read(place)
+        if found.host == this_host():
+            return
+        raise MirrorUnusable(
+            f"{found.name} has taken over from there at {found.at}: take over from its replica, or "
+            "stop it for good"
+        )
+    with scratch() as folder:
+        file = folder / "taken.db"
+        with closing(sqlite3.connect(file, isolation_level=None)) as conn:
+            conn.execute("pragma journal_mode = wal")
+            conn.execute(MARK)
+            row = (this_host(), socket.gethostname(), utc_text(now), count)
+            conn.execute("insert into taken values (?, ?, ?, ?)", row)
+        place.put(file)
+    if _read(place).host != this_host():  # two at once: the earlier one has it
+        raise MirrorUnusable("another machine takes over at this moment: leave it to that one")
+
+
+def _read(place: Replica) -> Mark:
+    with scratch() as folder:
+        file = folder / "taken.db"
+        if not place.restore(file):
+            raise ReplicaUnseen(f"the mark at {place.shown} is gone in this moment")
+        with closing(sqlite3.connect(file)) as conn:
+            try:
+                return Mark(*conn.execute("select host, name, at from taken").fetchone())
+            except (sqlite3.DatabaseError, TypeError):
+                raise ReplicaUnseen(f"the mark at {place.shown} cannot be read") from None
+
+
+def _sign(part: Path, count: int) -> int:
+    """Write the number of this takeover into the new mirror; return how many drafts are open."""
+    with explained(part), closing(connect(part)) as conn:
+        conn.execute("pragma synchronous = full")
+        with writing(conn):
+            settings.put(conn, TAKEOVERS, str(count))
+            settings.put(conn, ANOTHER_SENDS, None)
+        open_drafts = int(conn.execute(OPEN).fetchone()[0])
+        conn.execute("pragma wal_checkpoint(truncate)").fetchone()
+    return open_drafts
+
+
+def _put_in_place(part: Path, place: Path) -> None:
+    """Give the new mirror its name, once all of it and the doubt about its claims are on the disk."""
+    folder = place.parent.stat()
+    with suppress(PermissionError):  # what root makes in a user's folder is that user's
+        os.chown(part, folder.st_uid if os.geteuid() == 0 else -1, folder.st_gid)
+    part.chmod(mode_in(folder.st_mode))
+    with part.open("rb") as written:
+        os.fsync(written.fileno())
+    _distrust(place)
+    part.rename(place)
+    sync_folder(place.parent)
+
+
+def _distrust(place: Path) -> None:
+    """Let the next start of a sender see that this mirror is not the one that has sent last."""
+    with Claims(place) as claims:
+        claims.distrust()

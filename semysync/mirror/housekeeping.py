@@ -1,0 +1,66 @@
+"""
+Keep the mirror in good order: what was kept for long enough goes, and room on the disk comes back.
+
+The functions are given a connection; each makes its own short transactions.
+"""
+
+import sqlite3
+from collections.abc import Collection
+from datetime import datetime
+
+from semysync.mirror.copies.replica import was_replicated
+from semysync.mirror.file import writing_a_slice
+from semysync.mirror.tables import followers
+from semysync.times import utc_text
+
+SLICE = 2_000  #: rows a transaction
+PATIENCE_MS = 1_000  #: how long to wait for readers of the log
+
+# Events stand in the order of their times, or nearly: the first one that is young ends the old ones.
+FIRST_TO_STAY = """
+select coalesce((select seq from events where at >= ? order by seq limit 1),
+                (select max(seq) + 1 from events), 0)
+"""
+FORGET = """
+delete from events
+ where seq in (select seq from events where seq < ? order by seq limit ?)
+"""
+
+
+def forget_events(
+    conn: sqlite3.Connection, before: datetime, followed_by: Collection[str] = ()
+) -> int:
+    """
+    Forget the events from before a time, a slice at a time; return how many.
+
+    It goes from the oldest on, so that no gap is made, and never past what one of `followed_by` has
+    yet to see.
+    """
+    first = conn.execute(FIRST_TO_STAY, (utc_text(before),)).fetchone()[0]
+    forgotten = 0
+    while True:
+        with writing_a_slice(conn):
+            seen = followers.slowest(conn, followed_by)
+            end = first if seen is None else min(first, seen + 1)
+            gone = conn.execute(FORGET, (end, SLICE)).rowcount
+            if gone:
+                followers.forget_before(conn, followers.oldest(conn), followed_by)
+        forgotten += gone
+        if gone < SLICE:
+            return forgotten
+
+
+def give_room_back(conn: sqlite3.Connection) -> None:
+    """
+    Empty the `-wal` file, which only grows; not as long as somebody reads from it.
+
+    Litestream always does, and empties it itself: to wait for that would only hold up writers.
+    """
+    if was_replicated(conn):
+        return
+    patience = conn.execute("pragma busy_timeout").fetchone()[0]
+    conn.execute(f"pragma busy_timeout = {PATIENCE_MS}")
+    try:
+        conn.execute("pragma wal_checkpoint(truncate)").fetchone()
+    finally:
+        conn.execute(f"pragma busy_timeout = {int(patience)}")

@@ -1,0 +1,476 @@
+"""
+Keep what `verify` has found, in `verifies` and the tables beside it.
+
+How far each part of a run has come is stored with what was found up to there, so that a run which
+was cut off goes on, and says the same in the end as one that was not. `Audit` is one run.
+"""
+
+import json
+import sqlite3
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, NamedTuple
+
+from semysync.mirror.tables import boxes, missing
+from semysync.mirror.tables.events import TELL
+from semysync.mirror.tables.marks import WHOLE_ACCOUNT
+from semysync.mirror.tables.rows import (
+    CONTACT,
+    DATE,
+    DEVICE,
+    PHONE,
+    TABLES,
+    TEXT,
+    Row,
+    Writing,
+    is_another,
+    merged,
+)
+from semysync.model import Box, Message
+from semysync.times import from_utc_text, utc_text
+
+if TYPE_CHECKING:
+    from semysync.mirror.store import Store
+
+KEPT = 30  #: runs that are remembered
+AT_ONCE = 2_000  #: vanished messages in one transaction, however many there are
+RESUMED = timedelta(days=1)  #: a run that was begun longer ago is not gone on with
+
+LACKING = "lacking"  #: in the account, and not in the mirror
+DIFFERING = "differing"  #: in both, and not the same
+CONFLICTING = "conflicting"  #: the id belongs to another message here
+VANISHED = "vanished"  #: in the mirror, and no longer in the account
+RETURNED = "returned"  #: in the account again, and marked as missing here
+KINDS = (LACKING, DIFFERING, CONFLICTING, VANISHED, RETURNED)
+
+TABLES_OF_RUNS = (
+    """
+create table verifies (
+    id          integer primary key autoincrement,
+    what        text not null,             -- which days
+    repair      integer not null,
+    started_at  text not null,
+    finished_at text                       -- null: cut off, or still at work
+) strict
+""",
+    """
+create table verify_parts (
+    verify_id  integer not null,
+    box        text not null,
+    device_id  integer not null,           -- 0: the whole account
+    start_id   integer not null,
+    end_id     integer not null,           -- the newest mark: what is newer is not compared
+    reached_id integer not null,           -- all up to here was compared
+    done       integer not null default 0,
+    primary key (verify_id, box, device_id)
+) strict
+""",
+    """
+create table verify_days (
+    verify_id integer not null,
+    box       text not null,
+    day       text not null,
+    account   integer not null,            -- messages
+    primary key (verify_id, box, day)
+) strict
+""",
+    """
+create table verify_found (
+    verify_id   integer not null,
+    box         text not null,
+    message_id  integer not null,
+    day         text not null,
+    what        text not null,             -- lacking, differing, conflicting, vanished, returned
+    repaired_at text,
+    primary key (verify_id, box, message_id)
+) strict
+""",
+)
+
+BEGIN = "insert into verifies (what, repair, started_at) values (:what, :repair, :now)"
+
+UNFINISHED = """
+select id, started_at from verifies
+ where finished_at is null and what = :what and repair = :repair
+   and started_at > :since and started_at <= :now
+ order by id desc
+ limit 1
+"""
+
+LAST = "select started_at from verifies where finished_at is not null order by id desc limit 1"
+
+FORGET = (
+    "delete from verifies where id <= :last - :kept",
+    "delete from verify_parts where verify_id <= :last - :kept",
+    "delete from verify_days where verify_id <= :last - :kept",
+    "delete from verify_found where verify_id <= :last - :kept",
+)
+
+ADD_PART = """
+insert or ignore into verify_parts (verify_id, box, device_id, start_id, end_id, reached_id)
+values (?, ?, ?, ?, ?, ?)
+"""
+
+FIND_PARTS = """
+select box, device_id, start_id, end_id, reached_id, done from verify_parts
+ where verify_id = ?
+ order by box, device_id
+"""
+
+REACH = """
+update verify_parts set reached_id = max(reached_id, :reached_id), done = max(done, :done)
+ where verify_id = :verify_id and box = :box and device_id = :device_id
+"""
+
+COUNT = """
+insert into verify_days (verify_id, box, day, account) values (?, ?, ?, ?)
+    on conflict (verify_id, box, day) do update set account = account + excluded.account
+"""
+
+# A message that has vanished from one device and is shown by another was moved.
+FOUND = """
+insert into verify_found (verify_id, box, message_id, day, what) values (?, ?, ?, ?, ?)
+    on conflict (verify_id, box, message_id) do update
+   set what = excluded.what, day = excluded.day
+ where what = 'vanished' and excluded.what <> 'vanished'
+"""
+
+REPAIRED = """
+update verify_found set repaired_at = :now
+ where verify_id = :verify_id and box = :box and repaired_at is null
+   and message_id in (select value from json_each(:ids))
+"""
+
+# Whole statements for each case, so that each is answered from an index.
+HELD = {
+    (Box.INBOX, True): """
+        select id, device_id, substr(received_at, 1, 10) from inbox
+         where id > :low and id <= :high and purged_at is null and missing_since is null
+         order by id limit :most""",
+    (Box.SENT, True): """
+        select id, device_id, substr(created_at, 1, 10) from sent
+         where id > :low and id <= :high and purged_at is null and missing_since is null
+         order by id limit :most""",
+    (Box.INBOX, False): """
+        select id, device_id, substr(received_at, 1, 10) from inbox
+         where device_id = :device_id and id > :low and id <= :high
+           and purged_at is null and missing_since is null
+         order by id limit :most""",
+    (Box.SENT, False): """
+        select id, device_id, substr(created_at, 1, 10) from sent
+         where device_id = :device_id and id > :low and id <= :high
+           and purged_at is null and missing_since is null
+         order by id limit :most""",
+}
+
+FIRST = {
+    Box.INBOX: "select min(id) from inbox where received_at >= :since and received_at < :until",
+    Box.SENT: "select min(id) from sent where created_at >= :since and created_at < :until",
+}
+
+BEFORE = {
+    (Box.INBOX, True): "select max(id) from inbox where id < :first",
+    (Box.SENT, True): "select max(id) from sent where id < :first",
+    (Box.INBOX, False): "select max(id) from inbox where device_id = :device_id and id < :first",
+    (Box.SENT, False): "select max(id) from sent where device_id = :device_id and id < :first",
+}
+
+STILL_PENDING = """
+select message_id from pending where message_id in (select value from json_each(?))
+"""
+
+# What another program has mirrored meanwhile was only late by our look.
+CAME_MEANWHILE = """
+delete from verify_found
+ where verify_id = :verify_id and what = 'lacking' and repaired_at is null
+   and (box = 'inbox' and exists (select 1 from inbox
+                                   where id = message_id and mirrored_at >= :started_at)
+        or box = 'sent' and exists (select 1 from sent
+                                     where id = message_id and mirrored_at >= :started_at))
+"""
+
+# What we purge while we look is no loss.
+PURGED_MEANWHILE = """
+delete from verify_found
+ where verify_id = :verify_id and what = 'vanished'
+   and (box = 'inbox' and exists (select 1 from inbox
+                                   where id = message_id and purged_at is not null)
+        or box = 'sent' and exists (select 1 from sent
+                                     where id = message_id and purged_at is not null)
+        or exists (select 1 from purges, json_each(purges.ids)
+                    where ended_at is null and purges.box = verify_found.box
+                      and value = message_id))
+"""
+
+VANISHED_IDS = """
+select message_id from verify_found
+ where verify_id = :verify_id and box = :box and message_id > :after
+   and what = 'vanished' and repaired_at is null
+ order by message_id limit :most
+"""
+
+FINISH = "update verifies set finished_at = :now where id = :verify_id"
+
+BY_DAY = """
+select day, sum(account), sum(lacking), sum(differing), sum(conflicting), sum(vanished),
+       sum(returned), sum(open)
+  from (select day, account, 0 as lacking, 0 as differing, 0 as conflicting, 0 as vanished,
+               0 as returned, 0 as open
+          from verify_days
+         where verify_id = :verify_id and box = :box
+        union all
+        select day, 0, what = 'lacking', what = 'differing', what = 'conflicting',
+               what = 'vanished', what = 'returned', repaired_at is null
+          from verify_found
+         where verify_id = :verify_id and box = :box)
+ group by day
+ order by day
+"""
+
+DIFFERENCES = """
+select box, message_id, day, what, repaired_at from verify_found
+ where verify_id = ?
+ order by box, message_id
+"""
+
+KINDS_FOUND = "select what, count(*) from verify_found where verify_id = ? group by what"
+LEFT = "select count(*) from verify_found where verify_id = ? and repaired_at is null"
+
+
+class Part(NamedTuple):
+    """A box of a device, or of the whole account (0), and how far it was compared."""
+
+    box: Box
+    device_id: int
+    start_id: int
+    end_id: int
+    reached_id: int
+    done: bool = False
+
+
+class Day(NamedTuple):
+    """What the account and the mirror hold of a day, and how they differ."""
+
+    day: str
+    account: int
+    mirror: int
+    lacking: int
+    differing: int
+    conflicting: int
+    vanished: int
+    returned: int
+    left: int  #: differences that were not repaired
+
+
+class Difference(NamedTuple):
+    """A message in which the account and the mirror differ."""
+
+    box: str
+    message_id: int
+    day: str
+    what: str
+    repaired: bool
+
+
+class Seen(NamedTuple):
+    """A message that the account has shown: its day there, and in what it differs, if at all."""
+
+    day: str
+    what: str | None
+
+
+class Audit:
+    """One run of `verify`, begun or gone on with."""
+
+    def __init__(self, store: "Store", what: str, *, repair: bool, now: datetime) -> None:
+        self._store = store
+        self._repair = repair
+        stamp = utc_text(now)
+        named = {"what": what, "repair": repair, "now": stamp}
+        with store.transaction() as conn:
+            found = conn.execute(UNFINISHED, named | {"since": utc_text(now - RESUMED)}).fetchone()
+            self.resumed = found is not None
+            self.id = int(found[0] if found else conn.execute(BEGIN, named).lastrowid or 0)
+            self._started_at = str(found[1]) if found else stamp
+            for statement in FORGET:
+                conn.execute(statement, {"last": self.id, "kept": KEPT})
+
+    def parts(self) -> list[Part]:
+        """Return what is to be compared, as far as it is known."""
+        with self._store.connected() as conn:
+            rows = conn.execute(FIND_PARTS, (self.id,)).fetchall()
+        return [
+            Part(Box(box), device_id, start_id, end_id, reached_id, done=bool(done))
+            for box, device_id, start_id, end_id, reached_id, done in rows
+        ]
+
+    def add_parts(self, parts: Iterable[Part]) -> None:
+        """Note what is to be compared."""
+        with self._store.transaction() as conn:
+            conn.executemany(ADD_PART, [(self.id, *part[:5]) for part in parts])
+
+    def note(self, box: Box, found: Mapping[int, Seen]) -> None:
+        """Note differences before anything is done about them."""
+        rows = [(self.id, box, i, seen.day, seen.what) for i, seen in found.items() if seen.what]
+        if rows:
+            with self._store.transaction() as conn:
+                conn.executemany(FOUND, rows)
+
+    def repaired(self, box: Box, ids: Collection[int], now: datetime) -> None:
+        """Note that these differences are none any more."""
+        named = {"verify_id": self.id, "box": box, "ids": json.dumps(list(ids))}
+        with self._store.transaction() as conn:
+            conn.execute(REPAIRED, named | {"now": utc_text(now)})
+
+    def reach(
+        self,
+        part: Part,
+        seen: Mapping[int, Seen],
+        vanished: Mapping[int, str],
+        reached_id: int,
+        *,
+        done: bool,
+    ) -> None:
+        """Note how far a part was compared, together with what the account has shown up to there."""
+        days: dict[str, int] = {}
+        for one in seen.values():
+            days[one.day] = days.get(one.day, 0) + 1
+        with self._store.transaction() as conn:
+            conn.executemany(COUNT, [(self.id, part.box, day, n) for day, n in days.items()])
+            conn.executemany(
+                FOUND, [(self.id, part.box, i, day, VANISHED) for i, day in vanished.items()]
+            )
+            named = {"verify_id": self.id, "box": part.box, "device_id": part.device_id}
+            conn.execute(REACH, named | {"reached_id": reached_id, "done": done})
+
+    def finish(self, now: datetime) -> None:
+        """
+        End a run: mark what has vanished, if it repairs, and tell what was found.
+
+        Cut off, it may be done again.
+        """
+        stamp = utc_text(now)
+        named = {"verify_id": self.id, "started_at": self._started_at, "now": stamp}
+        with self._store.transaction() as conn:
+            conn.execute(PURGED_MEANWHILE, named)
+            conn.execute(CAME_MEANWHILE, named)
+        for box in Box if self._repair else ():
+            after = 0
+            while ids := self._vanished(box, after):
+                with self._store.transaction() as conn:
+                    missing.mark(conn, box, ids, stamp)
+                    conn.execute(REPAIRED, named | {"box": box, "ids": json.dumps(ids)})
+                after = ids[-1]
+        with self._store.transaction() as conn:
+            conn.execute(FINISH, named)
+            if counts := dict(conn.execute(KINDS_FOUND, (self.id,)).fetchall()):
+                left = conn.execute(LEFT, (self.id,)).fetchone()[0]
+                facts = json.dumps(counts | {"left": left})
+                conn.execute(TELL, (stamp, "verify.found", None, None, None, facts))
+
+    def _vanished(self, box: Box, after: int) -> list[int]:
+        """Return the next messages that have vanished, and are not marked yet."""
+        named = {"verify_id": self.id, "box": box, "after": after, "most": AT_ONCE}
+        with self._store.connected() as conn:
+            return [row[0] for row in conn.execute(VANISHED_IDS, named)]
+
+    def counts(self) -> dict[str, int]:
+        """Return how many differences of each kind there were."""
+        with self._store.connected() as conn:
+            return dict(conn.execute(KINDS_FOUND, (self.id,)).fetchall())
+
+    def left(self) -> int:
+        """Return how many differences were not repaired."""
+        with self._store.connected() as conn:
+            return int(conn.execute(LEFT, (self.id,)).fetchone()[0])
+
+    def days(self, box: Box) -> list[Day]:
+        """Return the comparison by day."""
+        with self._store.connected() as conn:
+            rows = conn.execute(BY_DAY, {"verify_id": self.id, "box": box}).fetchall()
+        return [Day(row[0], row[1], row[1] - row[2] + row[5], *row[2:]) for row in rows]
+
+    def differences(self) -> Iterator[Difference]:
+        """Yield every difference."""
+        with self._store.connected() as conn:
+            for box, number, day, what, repaired_at in conn.execute(DIFFERENCES, (self.id,)):
+                yield Difference(box, number, day, what, repaired=repaired_at is not None)
+
+
+def last_finished(store: "Store") -> datetime | None:
+    """Return when the last run that came to its end was begun."""
+    with store.connected() as conn:
+        found = conn.execute(LAST).fetchone()
+    return from_utc_text(found[0]) if found else None
+
+
+def first_since(store: "Store", box: Box, since: datetime, until: datetime) -> int | None:
+    """Return the lowest id of the messages with a date between two moments."""
+    bounds = {"since": utc_text(since), "until": utc_text(until)}
+    with store.connected() as conn:
+        found = conn.execute(FIRST[box], bounds).fetchone()[0]
+    return found if found is None else int(found)
+
+
+def last_before(store: "Store", box: Box, device_id: int, first: int) -> int:
+    """Return the highest id of a device's (or the account's) box below another; 0 without."""
+    query = BEFORE[box, device_id == WHOLE_ACCOUNT]
+    with store.connected() as conn:
+        found = conn.execute(query, {"device_id": device_id, "first": first}).fetchone()[0]
+    return int(found or 0)
+
+
+def held(
+    store: "Store", part: Part, high: int, most: int
+) -> list[tuple[int, int | None, str | None]]:
+    """Return what the mirror holds next of a part, up to an id: ids with their devices and days."""
+    query = HELD[part.box, part.device_id == WHOLE_ACCOUNT]
+    named = {
+        "device_id": part.device_id,
+        "low": part.reached_id,
+        "high": high,
+        "most": most,
+    }
+    with store.connected() as conn:
+        return conn.execute(query, named).fetchall()
+
+
+def compared(
+    conn: sqlite3.Connection,
+    box: Box,
+    messages: Sequence[Message],
+    writing: Writing,
+    stamp: str,
+) -> dict[int, Seen]:
+    """
+    Compare messages of the account with the mirror, and write nothing.
+
+    One that is still asked about and has merely gone on its way does not differ.
+    """
+    table = TABLES[box]
+    seen: dict[int, Seen] = {}
+    ids = [message.id for message in messages]
+    there = boxes.find(conn, table, ids)
+    marked = set(missing.marked(conn, box, ids))
+    pending = {row[0] for row in conn.execute(STILL_PENDING, (json.dumps(ids),))}
+    for message in messages:
+        old = there.get(message.id)
+        if old is None:
+            row = table.row(message, writing, stamp)
+            what: str | None = LACKING
+        else:
+            row = table.again(message, old, writing)
+            new = merged(table, old, row, stamp)
+            moved_on = box is Box.SENT and message.id in pending and _same(old, new)
+            if is_another(old, row):
+                what = CONFLICTING
+            elif new != old and not moved_on:
+                what = DIFFERING
+            else:
+                what = RETURNED if message.id in marked else None
+        seen[message.id] = Seen((row[DATE] or "no date")[:10], what)
+    return seen
+
+
+def _same(old: Row, new: Row) -> bool:
+    return all(old[i] == new[i] for i in (DEVICE, PHONE, CONTACT, TEXT, DATE))

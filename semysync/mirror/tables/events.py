@@ -1,0 +1,56 @@
+"""
+Write the log of events: what happened to messages, in the transaction that stores it.
+
+What happens to drafts is told by the table's own triggers, whoever writes there.
+"""
+
+import json
+import sqlite3
+from collections.abc import Sequence
+
+from semysync.mirror.tables.rows import DEVICE, ID, Row
+from semysync.model import Box
+
+TELL = """
+insert into events (at, kind, box, message_id, device_id, data) values (?, ?, ?, ?, ?, ?)
+"""
+
+# The places of the flags in a row of `sent`.
+ON_PHONE, SENT, DELIVERED, CANCEL, ERROR, ERROR_SEND = range(12, 18)
+
+
+def status(row: Row) -> str:
+    """Return the status of a row of `sent`: what the generated column of that name computes."""
+    if row[DELIVERED]:
+        return "delivered"
+    if row[ERROR_SEND] or row[ERROR]:
+        return "failed"
+    if row[SENT]:
+        return "sent"
+    if row[CANCEL]:
+        return "cancelled"
+    return "on_phone" if row[ON_PHONE] else "accepted"
+
+
+def came(conn: sqlite3.Connection, box: Box, rows: Sequence[Row], stamp: str) -> None:
+    """Tell of messages that are new."""
+    kinds = ((row, "received" if box is Box.INBOX else status(row)) for row in rows)
+    told = [(stamp, f"message.{kind}", box, row[ID], row[DEVICE], None) for row, kind in kinds]
+    conn.executemany(TELL, told)
+
+
+def moved(conn: sqlite3.Connection, box: Box, pairs: Sequence[tuple[Row, Row]], stamp: str) -> None:
+    """Tell of sent messages, given as they were and are, whose status is another now."""
+    if box is Box.INBOX:
+        return
+    told = [
+        (stamp, f"message.{now}", box, row[ID], row[DEVICE], json.dumps({"was": was}))
+        for old, row in pairs
+        if (was := status(old)) != (now := status(row))
+    ]
+    conn.executemany(TELL, told)
+
+
+def reading(conn: sqlite3.Connection, kind: str, box: Box | None, cause: str, stamp: str) -> None:
+    """Tell that the account, or a box of it, cannot be read, or is read again."""
+    conn.execute(TELL, (stamp, kind, box, None, None, json.dumps({"cause": cause})))

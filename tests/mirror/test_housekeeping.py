@@ -1,0 +1,48 @@
+"""Keeping the mirror in good order: what goes, and what stays."""
+
+from datetime import UTC, datetime, timedelta
+
+from semysync.mirror import housekeeping
+
+NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
+
+
+def add_events(store, ages_days):
+    store._db.conn.executemany(
+        "insert into events (at, kind) values (?, 'draft.queued')",
+        [((NOW - timedelta(days=age)).strftime("%Y-%m-%dT%H:%M:%S.000000Z"),) for age in ages_days],
+    )
+
+
+def test_old_events_go_a_slice_at_a_time_and_young_ones_stay(store, rows, monkeypatch):
+    monkeypatch.setattr(housekeeping, "SLICE", 2)
+    add_events(store, [100, 99, 98, 97, 96, 1, 0])
+
+    assert store.forget_events(NOW - timedelta(days=90)) == 5
+
+    assert rows("select seq from events") == [(6,), (7,)]
+    assert store.forget_events(NOW - timedelta(days=90)) == 0
+
+
+def test_when_all_are_old_all_go_and_numbers_are_not_used_again(store, rows):
+    add_events(store, [100, 99])
+
+    assert store.forget_events(NOW - timedelta(days=90)) == 2
+
+    add_events(store, [0])
+    assert rows("select seq from events") == [(3,)]
+
+
+def test_without_events_there_is_nothing_to_forget(store):
+    assert store.forget_events(NOW) == 0
+
+
+def test_the_log_is_emptied_and_a_reader_does_not_hold_it_up_for_long(store):
+    wal = store.path.with_name(f"{store.path.name}-wal")
+    add_events(store, [0])
+    assert wal.stat().st_size > 0
+
+    store.give_room_back()
+
+    assert wal.stat().st_size == 0
+    assert store._db.conn.execute("pragma busy_timeout").fetchone() == (30_000,)
