@@ -35,7 +35,7 @@ from semysync.service.questions import Dates, Range
 FEW = 5  #: rows; a smaller cap on answers is not to be expected
 TARGET = 10_000  #: rows that an answer should have while a history is loaded
 FIRST_WIDTH = 2**24  #: ids; live counters stand above 10**8 (observed), shared by all customers
-WIDEST = 2**40  #: ids; from here on the question has no end at all
+WIDEST = 2**40  #: ids; beyond an empty window of these the question has no end at all
 STEP = 8  #: a window grows and shrinks by this factor at most
 
 ALL_DATES = Dates(datetime(1900, 1, 1), datetime(2200, 1, 1))  # noqa: DTZ001  the service has none
@@ -219,7 +219,7 @@ class Look:
         if self.width is None or len(ids) < 2:
             return
         ids_per_row = (ids[-1] - ids[0]) / (len(ids) - 1)
-        self.width = max(1, min(int(ids_per_row * self._target), self.width * STEP))
+        self.width = max(1, min(int(ids_per_row * self._target), self.width * STEP, WIDEST))
         self._fitted = True
 
     def _ask_by_dates(self) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from semysync.errors import Unbounded
-from semysync.passes.look import FEW, FIRST_WIDTH, Look, Shown
+from semysync.passes.look import FEW, FIRST_WIDTH, WIDEST, Look, Shown
 from semysync.service.questions import Range
 
 EPOCH = datetime(2020, 1, 1)
@@ -195,6 +195,16 @@ def test_an_answer_that_is_too_large_shows_where_the_rows_begin_and_how_dense_th
     assert len(seen) == 500_000
     assert broken_off == 1
     assert service.asked < 70
+
+
+def test_ids_that_are_far_apart_make_no_window_that_the_mirror_cannot_note():
+    """Found by `python -m tests.fuzz passes`: an id of nonsense, and then an answer cut short."""
+    look = Look(0, width=FIRST_WIDTH)
+
+    for _ in range(15):
+        look.learn(look.ask(), Shown([look.mark, look.mark + 2**56, look.mark + 2**57], 3))
+
+    assert look.width == WIDEST
 
 
 @settings(max_examples=600)
