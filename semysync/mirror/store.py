@@ -145,6 +145,7 @@ class Store(AbstractContextManager["Store"]):
         now: datetime,
         mark: tuple[int, Mark] | None = None,
         history_to: int = 0,
+        as_of: int | None = None,
     ) -> Saved:
         """
         Add messages to a box and move a device's mark past them: both or neither.
@@ -152,7 +153,8 @@ class Store(AbstractContextManager["Store"]):
         A message that is there already is brought up to date; what it said before stays in `extra`.
         What is `illegible`, or cannot be stored under its id, is kept in `conflicts`. `mark` is the device's id
         (or `WHOLE_ACCOUNT`) and its new mark. Nobody is told of new messages with ids up to
-        `history_to`.
+        `history_to`. `as_of` is the newest event from before the question: what others have learnt
+        of a message since then, by a later question perhaps, stands.
         """
         table = TABLES[box]
         unfit = list(illegible)
@@ -180,6 +182,7 @@ class Store(AbstractContextManager["Store"]):
                 else:
                     moved[message.id] = moved.get(message.id, (old, old))[0], row
                     there[message.id] = row
+            moved = events.not_overtaken(conn, box, moved, as_of)
             added = [new[number] for number in sorted(new)]
             newest = boxes.newest(conn, box, WHOLE_ACCOUNT, 0) if added else 0
             boxes.add(conn, table, added)
@@ -199,6 +202,11 @@ class Store(AbstractContextManager["Store"]):
             if mark:
                 marks.put(conn, box, *mark)
         return Saved(len(new), len(moved), unknown)
+
+    def newest_event(self) -> int:
+        """Return the number of the newest event, to tell later what has happened since."""
+        with self._connected() as conn:
+            return events.newest(conn)
 
     def history_to(self, box: Box) -> int:
         """Return the id up to which a message that was never seen is history, and no news."""

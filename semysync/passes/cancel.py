@@ -105,11 +105,12 @@ def _read_again(
     shown = []
     for first in range(0, len(ids), MOST_IDS):
         some = tuple(ids[first : first + MOST_IDS])
+        as_of = store.newest_event()
         rows = [
             row
             for row in client.sent(Ids(some), device_id)
             if not isinstance(row, Illegible) and row.id in some
         ]
-        store.save(Box.SENT, rows, now=now())
+        store.save(Box.SENT, rows, now=now(), as_of=as_of)
         shown += [row.id for row in rows]
     return shown

@@ -61,6 +61,7 @@ class Mirror(Protocol):
     def oldest(self, box: Box, device_id: int, above: int) -> int: ...
     def history_to(self, box: Box) -> int: ...
     def lookback(self, box: Box) -> timedelta: ...
+    def newest_event(self) -> int: ...
     def save(
         self,
         box: Box,
@@ -70,6 +71,7 @@ class Mirror(Protocol):
         now: datetime,
         mark: tuple[int, Mark] | None = None,
         history_to: int = 0,
+        as_of: int | None = None,
     ) -> Saved: ...
 
 
@@ -158,6 +160,7 @@ class Puller:
 
     def _step(self, look: Look, mark: Mark, progress: Progress) -> Mark:
         """Ask one question and store its answer, in a smaller window where it is too much."""
+        as_of = self.mirror.newest_event()
         question, answer = self._asked(look, mark, progress)
         ids: list[int] = []
         size, undated, unproven = 0, False, None
@@ -181,6 +184,7 @@ class Puller:
                     now=self.now(),
                     mark=moved,
                     history_to=history_to,
+                    as_of=as_of,
                 )
                 progress.add(saved)
             del messages  # or they would be in memory beside those of the next slice

@@ -268,6 +268,7 @@ class Refresher:
     ) -> bool | None:
         """Tell whether a range around a message surely does not hold it; None where refused."""
         which = Range(max(1, message_id - 1), message_id + 1)
+        as_of = self._store.newest_event()
         try:
             answer = self._client.sent(which, device_id)
         except Throttled:
@@ -275,7 +276,7 @@ class Refresher:
         except Refused:
             return None
         rows = [row for row in answer if isinstance(row, Sent)]
-        self._save([row for row in rows if row.id == message_id], note)
+        self._save([row for row in rows if row.id == message_id], as_of, note)
         return proves_absent(message_id, [row.id for row in rows], more=answer.more)
 
     def _read_anyway(
@@ -306,6 +307,7 @@ class Refresher:
             if len(some) > self._list_size:
                 lists += [some[self._list_size :], some[: self._list_size]]
                 continue
+            as_of = self._store.newest_event()
             try:
                 answer = self._client.sent(Ids(tuple(some)), device_id)
             except Throttled:
@@ -321,13 +323,13 @@ class Refresher:
                 refused = False
             wanted = set(some)
             found = [r for r in answer if not isinstance(r, Illegible) and r.id in wanted]
-            self._save(found, note)
+            self._save(found, as_of, note)
             shown |= {row.id for row in found}
             rest = [i for i in some if i not in shown]
             if found and rest:
                 lists.append(rest)
         return shown
 
-    def _save(self, rows: Sequence[Sent], note: Callable[[Saved], None]) -> None:
+    def _save(self, rows: Sequence[Sent], as_of: int, note: Callable[[Saved], None]) -> None:
         if rows:
-            note(self._store.save(Box.SENT, rows, now=self._now()))
+            note(self._store.save(Box.SENT, rows, now=self._now(), as_of=as_of))

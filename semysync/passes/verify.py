@@ -164,6 +164,7 @@ class Verifier:
             largest=self.largest,
         )
         while not those.is_done(look):
+            as_of = self._store.newest_event()
             question, answer = self._asked(look, part)
             ids: list[int] = []
             size, undated = 0, False
@@ -174,7 +175,7 @@ class Verifier:
                 found = self._store.compared(box, those.fresh(messages), self._now())
                 different = those.take(found, mark)
                 if those.repair:
-                    self._repair(those, [m for m in messages if m.id in different], note)
+                    self._repair(those, [m for m in messages if m.id in different], as_of, note)
                 if last:
                     look.learn(question, Shown(sorted(ids), size, answer.more, undated))
             self.largest = look.largest
@@ -183,12 +184,16 @@ class Verifier:
             self._advance(those, look, report)
 
     def _repair(
-        self, those: "_Comparison", messages: Sequence[Message], note: Callable[[Saved], None]
+        self,
+        those: "_Comparison",
+        messages: Sequence[Message],
+        as_of: int,
+        note: Callable[[Saved], None],
     ) -> None:
         if not messages:
             return
         box, now = those.part.box, self._now()
-        note(self._store.save(box, messages, now=now))
+        note(self._store.save(box, messages, now=now, as_of=as_of))
         mended = [m.id for m in messages if those.seen[m.id].what != CONFLICTING]
         those.audit.repaired(box, mended, now)
 

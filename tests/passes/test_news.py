@@ -4,8 +4,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from semysync.mirror.store import HIGHEST_ID
+from semysync.mirror.store import HIGHEST_ID, Store
 from semysync.model import Box
+from semysync.passes.pull import Puller
+from semysync.passes.sync import Sync
 
 PHONE = "+79201234567"
 
@@ -31,6 +33,44 @@ def test_a_first_load_is_silent_and_what_comes_after_it_is_told(make_sync, sandb
     sync.once()
 
     assert (before, told()) == ([], [new])
+
+
+class Overtaken:
+    """An account whose answer is on its way while somebody else asks later and stores sooner."""
+
+    def __init__(self, client, overtake):
+        self._client, self._overtake = client, overtake
+
+    def messages(self, *question):
+        answer = self._client.messages(*question)
+        self._overtake()
+        return answer
+
+
+def test_an_answer_that_another_pass_has_overtaken_takes_no_status_back(
+    make_sync, sandbox, client, store, rows
+):
+    """Found by killing the daemon at random: passes of two kinds ask and store side by side."""
+    sync = make_sync(by_device=False)
+    sync.once()
+    message = sandbox.account.sent_elsewhere(PHONE, "new")
+    sandbox.account.change(Box.SENT, message, is_send=1, is_delivered=0)
+    sync.box(Box.SENT)
+    sandbox.account.change(Box.SENT, message, is_out=1)
+
+    def overtake():
+        sandbox.account.change(Box.SENT, message, is_delivered=1)
+        with Store.open(store.path) as another:
+            puller = Puller(account=client, mirror=another)
+            Sync(client, another, puller, scope="account").box(Box.SENT)
+
+    puller = Puller(account=Overtaken(client, overtake), mirror=store)
+    Sync(client, store, puller, scope="account").box(Box.SENT)
+    sync.box(Box.SENT)
+
+    assert rows("select status from sent where id = ?", message) == [("delivered",)]
+    told = rows("select kind from events where message_id = ? order by seq", message)
+    assert told == [("message.sent",), ("message.delivered",)]
 
 
 def test_the_first_message_of_a_device_that_is_added_later_is_news(make_sync, sandbox, told):

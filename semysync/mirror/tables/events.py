@@ -51,6 +51,22 @@ def moved(conn: sqlite3.Connection, box: Box, pairs: Sequence[tuple[Row, Row]], 
     conn.executemany(TELL, told)
 
 
+def newest(conn: sqlite3.Connection) -> int:
+    """Return the number of the newest event."""
+    return int(conn.execute("select coalesce(max(seq), 0) from events").fetchone()[0])
+
+
+def not_overtaken(
+    conn: sqlite3.Connection, box: Box, moved: dict[int, tuple[Row, Row]], as_of: int | None
+) -> dict[int, tuple[Row, Row]]:
+    """Return the changes of messages of which nothing was told after an event."""
+    if not moved or as_of is None:
+        return moved
+    rows = conn.execute("select message_id from events where seq > ? and box = ?", (as_of, box))
+    told = {number for (number,) in rows}
+    return {number: change for number, change in moved.items() if number not in told}
+
+
 def reading(conn: sqlite3.Connection, kind: str, box: Box | None, cause: str, stamp: str) -> None:
     """Tell that the account, or a box of it, cannot be read, or is read again."""
     conn.execute(TELL, (stamp, kind, box, None, None, json.dumps({"cause": cause})))
