@@ -24,7 +24,7 @@ from semysync.mirror.access import (
 )
 
 APPLICATION_ID = 0x53454D59  # "SEMY"
-SCHEMA_VERSION = 15  # how many migrations there are: a test holds it to them
+SCHEMA_VERSION = 1  # how many migrations there are: a test holds it to them
 LOG_PAGES = 4000  # of SQLite's write-ahead log, until they go into the file: 16 MB
 BUSY_S = 30  # how long a writer waits for another one
 BREATH_S, LONGEST_BREATH_S = 0.02, 0.5  # that a long work leaves to other writers, again and again

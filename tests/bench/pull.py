@@ -121,13 +121,13 @@ def floor(port: int, path: Path) -> dict[str, float]:
 
     import orjson
 
-    from semysync.mirror.schema import migrations as schema
+    from semysync.mirror.schema import messages
     from semysync.mirror.tables import boxes
 
     conn = sqlite3.connect(path, isolation_level=None)
     conn.execute("pragma journal_mode = wal")
     conn.execute("pragma synchronous = normal")
-    for statement in (schema.INBOX, schema.SENT, *schema.SEARCH_TABLES):
+    for statement in (messages.INBOX, messages.SENT, *messages.SEARCH_TABLES):
         conn.execute(statement)
     columns = {
         "inbox": "id, device_id, phone, contact, text, channel, received_at, mirrored_at",

@@ -15,14 +15,6 @@ from typing import NamedTuple
 from semysync.contact import contact_of
 from semysync.mirror.file import writing
 
-FORGOTTEN = """
-create table forgotten (
-    box text not null check (box in ('inbox', 'sent')),
-    id  integer not null,                -- the service's
-    primary key (box, id)
-) strict, without rowid
-"""
-
 AT_ONCE = 2_000  #: rows in one transaction, so that no other writer waits for long
 MERGED = 500  #: pages of the search index in one transaction
 

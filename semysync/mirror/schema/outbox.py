@@ -79,18 +79,6 @@ create table arrivals (
 ) strict
 """
 
-EVENTS = """
-create table events (
-    seq        integer primary key autoincrement,
-    at         text not null default (strftime('%Y-%m-%dT%H:%M:%f000Z', 'now')),
-    kind       text not null,
-    box        text,
-    message_id integer,
-    device_id  integer,
-    data       text                      -- JSON: ids, statuses and causes, never a text or a number
-) strict
-"""
-
 # What a text of nothing else shows as nothing: blanks of all kinds, and what has no width.
 _BLANKS = (
     "char(9, 10, 11, 12, 13, 28, 29, 30, 31, 32, 133, 160, 173, 5760, 6158, 8192, 8193, 8194, 8195, "
@@ -361,57 +349,41 @@ update outbox
    and (select status from sent where id = sent_id) not in (status, 'accepted')
 """
 
-DRAFTS = (
-    OUTBOX,
-    OUTBOX_KEYS,
-    ATTEMPTS,
-    ARRIVALS,
-    EVENTS,
-    NEW_DRAFT,
-    KEPT_DRAFT,
-    EDITED_DRAFT,
-    REREAD_DRAFT,
-    DAEMONS_COLUMNS,
-    MOVED_DRAFT,
-    TOLD_MOVE,
-    DELETED_DRAFT,
-    SENT_MOVES,
+INDEXES = (
     "create index outbox_queued on outbox (priority desc, id) where status = 'queued'",
     """create index outbox_waiting on outbox (contact, created_at)
         where +status in ('queued', 'held', 'sending', 'unknown', 'accepted', 'cancelling')""",
     """create index outbox_waiting_by_time on outbox (created_at)
         where +status in ('queued', 'held', 'sending', 'unknown', 'accepted', 'cancelling')""",
     "create index outbox_by_status on outbox (status, contact)",
-    "create index outbox_unseen on outbox (id) where contact is null and status in ('queued', 'held')",
-    "create index attempts_by_tail on attempts (tail)",
-)
-
-# What came later, where mirrors have the rest already.
-MENDED = (
-    "drop trigger if exists outbox_new",
-    "drop trigger if exists outbox_edit",
-    NEW_DRAFT,
-    EDITED_DRAFT,
-    KEPT_ID,
     "create index outbox_by_acceptance on outbox (accepted_at) where accepted_at is not null",
-)
-
-# Each step of the sender asks for these; among all that were accepted they would be looked for long,
-# and so they would among all that were ever cancelled.
-WISHES = """
-create index outbox_wishes on outbox (id)
- where cancel_wanted_at is not null and status = 'accepted'
-"""
-
-# What came later still.
-FREED = (
-    "drop trigger if exists outbox_told",
-    "drop index if exists outbox_wishes",
-    TOLD_MOVE,
-    MESSAGE_GOES_ALONG,
-    WISHES,
+    "create index outbox_unseen on outbox (id) where contact is null and status in ('queued', 'held')",
+    # Each step of the sender asks for these: among all that were ever accepted, cancelled or
+    # refused they would be looked for long.
+    """create index outbox_wishes on outbox (id)
+        where cancel_wanted_at is not null and status = 'accepted'""",
     """create index outbox_by_send_at on outbox (send_at)
         where status = 'queued' and send_at is not null""",
     """create index outbox_by_next_attempt on outbox (next_attempt_at)
         where next_attempt_at is not null""",
+    "create index attempts_by_tail on attempts (tail)",
+)
+
+ALL = (
+    OUTBOX,
+    OUTBOX_KEYS,
+    ATTEMPTS,
+    ARRIVALS,
+    NEW_DRAFT,
+    KEPT_DRAFT,
+    EDITED_DRAFT,
+    KEPT_ID,
+    REREAD_DRAFT,
+    DAEMONS_COLUMNS,
+    MOVED_DRAFT,
+    TOLD_MOVE,
+    DELETED_DRAFT,
+    MESSAGE_GOES_ALONG,
+    SENT_MOVES,
+    *INDEXES,
 )

@@ -1,7 +1,7 @@
 """
 The views: messages with the drafts among them, what is stuck, and how all is.
 
-They run in other people's programs: see `rules` for what that forbids.
+They run in other people's programs: see `outbox` for what that forbids.
 """
 
 # All arms give each column the same affinity, else SQLite would sort instead of merging by index.
@@ -22,6 +22,21 @@ select 'out' as direction, contact, text, created_at as at, status,
   from outbox
  where +status in ('queued', 'held', 'sending', 'unknown', 'accepted', 'cancelling')
    and not exists (select 1 from sent where sent.id = outbox.sent_id)
+"""
+
+CONVERSATIONS = """
+create view conversations as
+select contact, name, last_at, last_direction,
+       case last_direction
+           when 'in' then (select text from inbox where id = last_id)
+           else (select text from sent where id = last_id) end as last_text,
+       received, sent, received + sent as messages,
+       case when read_until is null then received
+            else (select count(*) from inbox
+                   where inbox.contact = contacts.contact and received_at > read_until) end
+           as unread,
+       read_until
+  from contacts
 """
 
 # A time that the service printed by an unknown clock may be 15 hours off: then what counts is since
@@ -144,8 +159,4 @@ select inbox_lag_s, sent_lag_s, queued, oldest_waiting_s, coalesce(blocked, erro
   from facts
 """
 
-# Without them the view would read all passes of a month.
-PASSES_BY_KIND = "create index passes_by_kind on passes (kind)"
-COMPLETE_BY_KIND = "create index complete_passes_by_kind on passes (kind) where error is null"
-
-KNOWING = (PASSES_BY_KIND, COMPLETE_BY_KIND, STUCK, HEALTH)
+ALL = (MESSAGES, CONVERSATIONS, STUCK, HEALTH)

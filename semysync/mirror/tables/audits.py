@@ -43,49 +43,6 @@ VANISHED = "vanished"  #: in the mirror, and no longer in the account
 RETURNED = "returned"  #: in the account again, and marked as missing here
 KINDS = (LACKING, DIFFERING, CONFLICTING, VANISHED, RETURNED)
 
-TABLES_OF_RUNS = (
-    """
-create table verifies (
-    id          integer primary key autoincrement,
-    what        text not null,             -- which days
-    repair      integer not null,
-    started_at  text not null,
-    finished_at text                       -- null: cut off, or still at work
-) strict
-""",
-    """
-create table verify_parts (
-    verify_id  integer not null,
-    box        text not null,
-    device_id  integer not null,           -- 0: the whole account
-    start_id   integer not null,
-    end_id     integer not null,           -- the newest mark: what is newer is not compared
-    reached_id integer not null,           -- all up to here was compared
-    done       integer not null default 0,
-    primary key (verify_id, box, device_id)
-) strict
-""",
-    """
-create table verify_days (
-    verify_id integer not null,
-    box       text not null,
-    day       text not null,
-    account   integer not null,            -- messages
-    primary key (verify_id, box, day)
-) strict
-""",
-    """
-create table verify_found (
-    verify_id   integer not null,
-    box         text not null,
-    message_id  integer not null,
-    day         text not null,
-    what        text not null,             -- lacking, differing, conflicting, vanished, returned
-    repaired_at text,
-    primary key (verify_id, box, message_id)
-) strict
-""",
-)
 
 BEGIN = "insert into verifies (what, repair, started_at) values (:what, :repair, :now)"
 

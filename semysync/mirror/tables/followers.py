@@ -16,37 +16,6 @@ import msgspec
 
 from semysync.times import utc_text
 
-FOLLOWERS = """
-create table followers (
-    name     text primary key,           -- of the hook in the configuration
-    position integer not null,           -- the seq of the last event that it is done with
-    since    text not null               -- when it was added
-) strict
-"""
-
-DELIVERIES = """
-create table deliveries (
-    follower   text not null,
-    seq        integer not null,         -- the event's
-    kind       text not null,            -- the event's
-    status     text not null check (status in ('failing', 'done', 'dead')),
-    attempts   integer not null,
-    first_at   text not null,            -- the first attempt
-    last_at    text not null,            -- the last one
-    next_at    text,                     -- when the next one is due
-    error      text,
-    output     text,                     -- what the program printed, or the receiver answered
-    done_parts text not null default '', -- of several addresses, those that are served
-    primary key (follower, seq)
-) strict
-"""
-
-TABLES = (
-    FOLLOWERS,
-    DELIVERIES,
-    "create index deliveries_open on deliveries (follower, status, seq) where status <> 'done'",
-)
-
 KEPT_DONE = 1_000  #: deliveries of a follower that went well
 THIN_OUT_EVERY = 100  #: events
 

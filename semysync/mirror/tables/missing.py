@@ -42,11 +42,6 @@ CLEAR = {
          where id in (select value from json_each(:ids)) returning id, device_id""",
 }
 
-INDEXES = (
-    "create index inbox_missing on inbox (id) where missing_since is not null",
-    "create index sent_missing on sent (id) where missing_since is not null",
-)
-
 
 def mark(conn: sqlite3.Connection, box: Box, ids: Sequence[int], stamp: str) -> int:
     """Mark messages as missing, and tell; return how many were not yet."""

@@ -24,26 +24,6 @@ OLDEST = timedelta(days=30)  #: what was made longer ago when it is first seen i
 FARTHEST = timedelta(days=2)  #: no question is put off for longer: a clock must have jumped
 AWAY = timedelta(minutes=10)  #: a phone that was silent for so long may have much to tell
 
-TABLES = (
-    """
-create table pending (
-    message_id   integer primary key,           -- of sent, where it need not be yet
-    since        text not null,                 -- when it was made, or last changed
-    asked_at     text,
-    due_at       text,                          -- when to ask next; null: to be decided
-    absences     integer not null default 0,    -- answers in a row that lacked it
-    absent_since text
-) strict
-""",
-    "create index pending_by_time on pending (due_at)",
-)
-
-SO_FAR = """
-insert into pending (message_id, since)
-select id, coalesce(changed_at, mirrored_at) from sent
- where is_delivered = 0
-   and coalesce(created_at, mirrored_at) > strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-30 days')
-"""
 
 ADD = """
 insert into pending (message_id, since, asked_at) values (?, ?, ?)

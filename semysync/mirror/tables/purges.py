@@ -24,28 +24,6 @@ from semysync.times import WEST_MOST, as_printed, from_utc_text, utc_text
 
 ABSENT_FOR = timedelta(days=7)  #: what was not shown when it was asked for is not asked for again
 
-PURGES = """
-create table purges (
-    id        integer primary key autoincrement,
-    box       text not null check (box in ('inbox', 'sent')),
-    device_id integer not null,
-    ids       text not null,     -- JSON: the messages, on the disk before the request
-    asked     text not null,     -- JSON: how the request named them
-    began_at  text not null,
-    ended_at  text,              -- null: what it came to is not known yet
-    state     text not null default 'asked'
-              check (state in ('asked', 'done', 'part', 'lost', 'refused', 'surprise', 'absent')),
-    gone      integer,           -- messages that are at the service no more
-    said      text,              -- JSON: the ids it answered with; null: no answer came
-    error     text
-) strict
-"""
-
-TABLES = (
-    PURGES,
-    "create index purges_open on purges (id) where ended_at is null",
-    "create index purges_absent on purges (box, began_at) where state = 'absent'",
-)
 
 # A date in the future is a lie, and says nothing of those before or after it.
 _ROWS = {

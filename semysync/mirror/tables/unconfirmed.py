@@ -14,22 +14,6 @@ from typing import NamedTuple
 from semysync.contact import contact_of
 from semysync.times import utc_text
 
-UNCONFIRMED = """
-create table unconfirmed (
-    id         integer primary key autoincrement,
-    box        text not null check (box in ('inbox', 'sent')),
-    message_id integer not null,           -- as the webhook said
-    device_id  integer,
-    phone      text,
-    contact    text,
-    text       text,
-    channel    text,
-    called_at  text not null,              -- when the webhook came
-    fields     text not null,              -- JSON: all that it said
-    unique (box, message_id)
-) strict
-"""
-
 MOST = 1_000  #: rows that are kept
 
 KEEP = """
