@@ -11,7 +11,6 @@ import os
 from contextlib import AbstractContextManager, suppress
 from enum import StrEnum
 from pathlib import Path
-from types import TracebackType
 
 from semysync.errors import MirrorBusy, MirrorUnusable
 from semysync.mirror.access import not_opened, opened, real
@@ -54,12 +53,7 @@ class Lock(AbstractContextManager["Lock"]):
             os.truncate(self._file, 0)
             os.pwrite(self._file, f"{os.getpid()}\n".encode(), 0)
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:

@@ -15,7 +15,6 @@ from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from threading import Lock
 from time import monotonic
-from types import TracebackType
 from typing import Self
 
 from semysync.errors import SemysyncError
@@ -123,12 +122,7 @@ class Watch(AbstractContextManager["Watch"]):
             raise
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:

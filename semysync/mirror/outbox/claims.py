@@ -10,7 +10,6 @@ import os
 import socket
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
-from types import TracebackType
 
 from semysync.errors import MirrorBusy
 from semysync.mirror.access import not_opened, opened, real
@@ -34,12 +33,7 @@ class Claims(AbstractContextManager["Claims"]):
                 "check who owns it and its folder, and their modes"
             ) from None
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:

@@ -12,7 +12,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from pathlib import Path
-from types import TracebackType
 from typing import NamedTuple
 
 from semysync.mirror.file import connect, explained, writing
@@ -111,12 +110,7 @@ class Outbox(AbstractContextManager["Outbox"]):
         self._conn.text_factory = lambda value: value.decode("utf-8", "surrogateescape")
         self._conn.execute("pragma synchronous = full")
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:

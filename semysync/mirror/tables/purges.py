@@ -14,7 +14,6 @@ from datetime import datetime, timedelta
 from heapq import merge
 from operator import attrgetter
 from pathlib import Path
-from types import TracebackType
 from typing import Any, NamedTuple
 
 from semysync.mirror.file import connect, explained, writing
@@ -267,12 +266,7 @@ class Purges(AbstractContextManager["Purges"]):
         with explained(mirror):
             self.conn.execute("pragma synchronous = full")
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
