@@ -1,10 +1,9 @@
 """
 The nine calls of the SemySMS API, version 3: alone in knowing HTTP and the service's names.
 
-Everything goes by POST with the token in the body, since a URL ends up in logs and tracebacks. What
-goes wrong becomes one of our errors, named by what is to be done: a question may be asked again
-whatever happened, but a request that changes something may only be repeated where it surely was
-not taken. `_asked` and `_told` are those two ways of looking at a failure.
+Everything goes by POST with the token in the body, since a URL ends up in logs and tracebacks.
+`_asked` puts a question, `_told` makes a request that changes something; what goes wrong becomes one
+of our errors, which differ for the two (`failures`).
 """
 
 import json
@@ -24,16 +23,13 @@ import httpx
 from semysync import __version__
 from semysync.errors import (
     AnswerLost,
-    Refused,
     ServiceError,
-    Throttled,
     TooLarge,
-    Unreachable,
-    Unreadable,
 )
 from semysync.model import Accepted, Account, Box, Device, Illegible, Outgoing, Received, Sent
-from semysync.service import reading
-from semysync.service.hiding import Hide, forms_of, hiding
+from semysync.service import answers, reading
+from semysync.service.failures import BadStatus, Failures
+from semysync.service.hiding import forms_of, hiding
 from semysync.service.line import Line
 from semysync.service.pace import Pace, Stopped
 from semysync.service.questions import Dates, Doomed, Ids, Range
@@ -53,7 +49,7 @@ class Answer(Generic[Legible]):
     `size` is how many there are; `more` whether the service's own count is higher than that.
     """
 
-    def __init__(self, answer: reading.Listed, read: Callable[[Row], Legible]) -> None:
+    def __init__(self, answer: answers.Listed, read: Callable[[Row], Legible]) -> None:
         self._rows, self.more = answer
         self._read: Callable[[Row], Legible] = read
         self.size = len(self._rows)
@@ -88,7 +84,8 @@ class Client(AbstractContextManager["Client"]):
         self._timeout_s = timeout_s
         self._pace = pace or Pace()
         self._urgent = urgent
-        self._host = urlsplit(base_url).hostname or base_url
+        host = urlsplit(base_url).hostname or base_url
+        self._failures = Failures(host, timeout_s, self._hide)
         self._made = local()
         #: hears of each request: its method, its outcome (a status, or an error's name), seconds
         self.on_answer: Callable[[str, str, float], object] | None = None
@@ -111,7 +108,7 @@ class Client(AbstractContextManager["Client"]):
         self.close()
 
     def __repr__(self) -> str:
-        return f"<Client of {self._host}>"
+        return f"<Client of {self._failures.host}>"
 
     def close(self) -> None:
         self._http.close()
@@ -257,22 +254,22 @@ class Client(AbstractContextManager["Client"]):
 
     def _asked(self, method: str, fields: Mapping[str, str]) -> Row:
         try:
-            return reading.document(method, self._put(method, fields), self._hide)
+            return answers.document(method, self._put(method, fields), self._hide)
         except (httpx.HTTPError, ServiceError) as exc:
             if self._line.is_hung_up:
                 raise Stopped from None
-            error = self._question_failed(method, exc)
+            error = self._failures.of_a_question(method, exc)
         raise error  # out here, so that it drags no request along, which holds the token
 
     def _listed(
         self, method: str, fields: Mapping[str, str], read: Callable[[Row], Legible]
     ) -> Answer[Legible]:
         try:
-            return Answer(reading.listed(method, self._put(method, fields), self._hide), read)
+            return Answer(answers.listed(method, self._put(method, fields), self._hide), read)
         except (httpx.HTTPError, ServiceError) as exc:
             if self._line.is_hung_up:
                 raise Stopped from None
-            error = self._question_failed(method, exc)
+            error = self._failures.of_a_question(method, exc)
         raise error
 
     def _told(
@@ -282,9 +279,9 @@ class Client(AbstractContextManager["Client"]):
         hide = hiding([self._token, *texts])
         try:
             with self._line.request():
-                return reading.document(method, self._post(method, content, batch=batch), hide)
+                return answers.document(method, self._post(method, content, batch=batch), hide)
         except (httpx.HTTPError, ServiceError) as exc:
-            error = self._request_failed(method, exc, hide, batch=batch)
+            error = self._failures.of_a_request(method, exc, hide, batch=batch)
         raise error
 
     def _deleted(
@@ -298,9 +295,9 @@ class Client(AbstractContextManager["Client"]):
         try:
             with self._line.request():
                 body = self._post(method, self._form(doomed.fields()))
-            return Answer(reading.listed(method, body, self._hide), read)
+            return Answer(answers.listed(method, body, self._hide), read)
         except (httpx.HTTPError, ServiceError) as exc:
-            error = self._request_failed(method, exc, self._hide, batch=False)
+            error = self._failures.of_a_request(method, exc, self._hide, batch=False)
         raise error
 
     def _put(self, method: str, fields: Mapping[str, str]) -> bytearray:
@@ -321,7 +318,7 @@ class Client(AbstractContextManager["Client"]):
         try:
             return self._exchanged(method, content, batch=batch)
         except (httpx.HTTPError, ServiceError) as exc:
-            outcome = str(exc) if isinstance(exc, _BadStatus) else type(exc).__name__
+            outcome = str(exc) if isinstance(exc, BadStatus) else type(exc).__name__
             raise
         finally:
             if self.on_answer:
@@ -354,7 +351,7 @@ class Client(AbstractContextManager["Client"]):
             if token in body:
                 body = body.replace(token, b"***")
         if response.status_code != httpx.codes.OK:
-            failure = _BadStatus(response, bytes(body))
+            failure = BadStatus(response, bytes(body))
             self._pace.pause(failure.pause_s or 0)
             raise failure
         return body
@@ -366,119 +363,11 @@ class Client(AbstractContextManager["Client"]):
             return
         self._date = date.timestamp(), time.monotonic()
 
-    def _question_failed(self, method: str, exc: Exception) -> ServiceError:
-        """Turn a failure into ours where nothing can have changed at the service."""
-        match exc:
-            case _BadStatus():
-                error = exc.of_a_question(method, self._hide)
-            case ServiceError():
-                error = exc
-            case _ if _never_left(exc):
-                error = Unreachable(self._why_unreachable(method, exc))
-            case httpx.TimeoutException():
-                error = Unreadable(f"{method}: no answer within {self._timeout_s:g} s")
-            case _:
-                error = Unreadable(f"{method}: the connection broke: {_words(exc, self._hide)}")
-        return error
-
-    def _request_failed(
-        self, method: str, exc: Exception, hide: Hide, *, batch: bool
-    ) -> ServiceError:
-        """Turn a failure into ours where the request may have been taken, unless surely not."""
-        match exc:
-            case _BadStatus() if exc.surely_refused(batch=batch):
-                error: ServiceError = exc.of_a_question(method, hide)
-            case Refused() if exc.sure and not batch:
-                error = exc
-            case _ if _never_left(exc):
-                error = Unreachable(self._why_unreachable(method, exc))
-            case httpx.TimeoutException():
-                error = AnswerLost(f"{method}: no answer within {self._timeout_s:g} s")
-            case _BadStatus():
-                error = AnswerLost(str(exc.of_a_question(method, hide)))
-            case ServiceError():
-                error = AnswerLost(str(exc))
-            case _:
-                error = AnswerLost(f"{method}: the connection broke: {_words(exc, hide)}")
-        return error
-
-    def _why_unreachable(self, method: str, exc: Exception) -> str:
-        return (
-            f"{method}: cannot connect to {self._host} ({_words(exc, self._hide)}); "
-            "check the network, and `base_url` in the configuration"
-        )
-
-
-class _BadStatus(httpx.HTTPError):
-    """An answer with a status other than 200, which the service has never been seen to give."""
-
-    def __init__(self, response: httpx.Response, body: bytes) -> None:
-        super().__init__(f"status {response.status_code}")
-        self.status = response.status_code
-        self.body = body
-        self.location = response.headers.get("Location", "")
-        self.pause_s: float | None = None  #: how long the service wants to be left alone
-        after = response.headers.get("Retry-After", "")
-        if self.status == httpx.codes.TOO_MANY_REQUESTS and re.fullmatch("[0-9]{1,6}", after):
-            self.pause_s = float(after)
-
-    def of_a_question(self, method: str, hide: Hide) -> ServiceError:
-        if self.status == httpx.codes.TOO_MANY_REQUESTS:
-            return Throttled(
-                f"{method}: the service asks for a pause (HTTP 429)", retry_after_s=self.pause_s
-            )
-        if 300 <= self.status < 400:
-            where = hide(self.location.partition("?")[0])[:200]
-            return Unreadable(
-                f"{method}: the service points elsewhere, to {where}; "
-                "the token is not sent after it: check `base_url` in the configuration"
-            )
-        if 400 <= self.status < 500:
-            said = self._said(method, hide) or f"{method}: the service refuses (HTTP {self.status})"
-            if self.status == httpx.codes.NOT_FOUND:
-                said += "; check `base_url` in the configuration"
-            return Refused(said, code=str(self.status))
-        if 200 <= self.status < 300:
-            return Unreadable(f"{method}: an answer without contents (HTTP {self.status})")
-        return Unreadable(f"{method}: the service is in trouble (HTTP {self.status})")
-
-    def surely_refused(self, *, batch: bool) -> bool:
-        """
-        Tell whether a request that got this answer was surely not taken.
-
-        A batch that the program at the service refused by itself may have been taken in part.
-        """
-        if self.status == httpx.codes.TOO_MANY_REQUESTS:
-            return True
-        return 400 <= self.status < 500 and not (batch and self._said("sms_more", reading.AS_SAID))
-
-    def _said(self, method: str, hide: Hide) -> str | None:
-        """Return the refusal in the service's own words, if the body holds one."""
-        try:
-            reading.document(method, self.body, hide)
-        except Refused as refused:
-            return str(refused)
-        except Unreadable:
-            return None
-        return None
-
 
 def _ids_in(body: bytearray) -> list[int]:
     """Return the ids in the part of an answer that has come: they tell how dense its rows are."""
     ids = re.findall(rb'"id"\s*:\s*"?(\d{1,18})', memoryview(body)[: 4 * GLIMPSE])
     return [int(number) for number in ids]
-
-
-def _never_left(exc: Exception) -> bool:
-    """Tell whether no connection was made, so that the service cannot have seen the request."""
-    return isinstance(
-        exc,
-        httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout | httpx.UnsupportedProtocol,
-    )
-
-
-def _words(exc: Exception, hide: Hide) -> str:
-    return hide(" ".join(str(exc).split())) or type(exc).__name__
 
 
 def _narrowed(which: Range | Dates | Ids, device_id: int | None) -> dict[str, str]:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from semysync.errors import Refused, Unreadable
 from semysync.model import Account, Device, Illegible, Received, Sent
-from semysync.service import reading
+from semysync.service import answers, reading
 
 DATA = Path(__file__).parent.parent / "data"
 at = datetime  # what a clock printed has no zone
@@ -20,12 +20,12 @@ ROW = {"id": 15, "phone": "+79201234567", "date": "2024-03-04 11:21:40", "msg": 
 def read(*rows, **envelope):
     """Send rows through a body, as `inbox_sms` would."""
     body = json.dumps({"code": "0", "count": len(rows), "data": list(rows)} | envelope)
-    answer = reading.listed("inbox_sms", body.encode())
+    answer = answers.listed("inbox_sms", body.encode())
     return list(reading.each(answer.rows, reading.received))
 
 
 def test_the_documented_sample_of_a_received_message():
-    answer = reading.listed("inbox_sms", (DATA / "inbox_sms.json").read_bytes())
+    answer = answers.listed("inbox_sms", (DATA / "inbox_sms.json").read_bytes())
 
     assert list(reading.each(answer.rows, reading.received)) == [
         Received(
@@ -40,7 +40,7 @@ def test_the_documented_sample_of_a_received_message():
 
 
 def test_the_documented_sample_of_a_sent_message():
-    answer = reading.listed("outbox_sms", (DATA / "outbox_sms.json").read_bytes())
+    answer = answers.listed("outbox_sms", (DATA / "outbox_sms.json").read_bytes())
 
     assert list(reading.each(answer.rows, reading.sent)) == [
         Sent(
@@ -67,7 +67,7 @@ def test_the_documented_sample_of_a_sent_message():
 
 
 def test_the_documented_sample_of_a_device():
-    answer = reading.listed("devices", (DATA / "devices.json").read_bytes())
+    answer = answers.listed("devices", (DATA / "devices.json").read_bytes())
 
     assert list(reading.each(answer.rows, reading.device)) == [
         Device(
@@ -94,7 +94,7 @@ def test_the_documented_sample_of_a_device():
 
 
 def test_the_documented_sample_of_the_account():
-    answer = reading.document("user", (DATA / "user.json").read_bytes())
+    answer = answers.document("user", (DATA / "user.json").read_bytes())
 
     assert reading.account(answer) == Account(
         user_id=24, paid=1, plan_ends_at=None, messages_left=1730, plan_type=1
@@ -109,7 +109,7 @@ def test_the_documented_sample_of_the_account():
     ],
 )
 def test_the_documented_samples_of_deletes_lack_the_late_fields(method, file, read_row):
-    answer = reading.listed(method, (DATA / file).read_bytes())
+    answer = answers.listed(method, (DATA / file).read_bytes())
 
     (row,) = reading.each(answer.rows, read_row)
 
@@ -132,7 +132,7 @@ def test_the_documented_samples_of_deletes_lack_the_late_fields(method, file, re
     ],
 )
 def test_a_list_is_read_in_every_form(body):
-    answer = reading.listed("inbox_sms", body.replace("ROW", json.dumps(ROW)).encode())
+    answer = answers.listed("inbox_sms", body.replace("ROW", json.dumps(ROW)).encode())
 
     assert [row.text for row in reading.each(answer.rows, reading.received)] == ["Thanks"]
 
@@ -150,7 +150,7 @@ def test_a_list_is_read_in_every_form(body):
     ],
 )
 def test_an_empty_list_is_read_in_every_form(body):
-    assert list(reading.listed("inbox_sms", body.encode()).rows) == []
+    assert list(answers.listed("inbox_sms", body.encode()).rows) == []
 
 
 @pytest.mark.parametrize(
@@ -171,7 +171,7 @@ def test_an_empty_list_is_read_in_every_form(body):
 )
 def test_what_is_no_answer_is_told_in_a_sentence(body, words):
     with pytest.raises(Unreadable, match=r"^inbox_sms: ") as raised:
-        reading.listed("inbox_sms", body.encode())
+        answers.listed("inbox_sms", body.encode())
 
     assert words in str(raised.value)
 
@@ -188,13 +188,13 @@ def test_what_is_no_answer_is_told_in_a_sentence(body, words):
 )
 def test_an_error_of_the_service_is_a_refusal_with_its_words(body):
     with pytest.raises(Refused, match="Device not found"):
-        reading.listed("inbox_sms", body.encode())
+        answers.listed("inbox_sms", body.encode())
 
 
 def test_more_is_when_the_count_is_higher_than_the_rows():
-    assert reading.listed("inbox_sms", b'{"count":2,"data":[{"id":1}]}').more
-    assert not reading.listed("inbox_sms", b'{"count":1,"data":[{"id":1}]}').more
-    assert not reading.listed("inbox_sms", b'{"data":[{"id":1}]}').more
+    assert answers.listed("inbox_sms", b'{"count":2,"data":[{"id":1}]}').more
+    assert not answers.listed("inbox_sms", b'{"count":1,"data":[{"id":1}]}').more
+    assert not answers.listed("inbox_sms", b'{"data":[{"id":1}]}').more
 
 
 def test_a_row_without_an_id_never_stops_the_others():
@@ -287,7 +287,7 @@ def test_any_text_comes_through_as_it_is(text):
 def test_bytes_that_are_no_utf8_and_half_surrogates_are_replaced():
     body = b'{"data":[{"id":1,"msg":"a\xffb"},{"id":2,"msg":"\\ud83d x"},{"id":3,"msg":"ok"}]}'
 
-    answer = reading.listed("inbox_sms", body)
+    answer = answers.listed("inbox_sms", body)
 
     texts = [row.text for row in reading.each(answer.rows, reading.received)]
     assert texts == ["a\ufffdb", "\ufffd x", "ok"]
@@ -350,7 +350,7 @@ def test_no_row_whatever_is_in_it_breaks_a_reader_or_loses_a_value(reader, row):
 def test_the_quick_way_and_the_thorough_way_read_the_same(reader, row):
     body = json.dumps({"data": [{**ROW, **row}]}).encode()
 
-    (quick,) = reading.each(reading.listed("inbox_sms", body).rows, reader)
+    (quick,) = reading.each(answers.listed("inbox_sms", body).rows, reader)
     (thorough,) = reading.each(json.loads(body)["data"], reader)
 
     assert quick == thorough or isinstance(quick, Illegible)
