@@ -29,7 +29,7 @@ FAMILIES = {
 #: where a command is, if not in a file of its name
 FILES = {
     **dict.fromkeys(("sync", "run"), "pulling"),
-    **dict.fromkeys(("outbox", "cancel", "hold", "release", "retry"), "drafts"),
+    **dict.fromkeys(("cancel", "hold", "release", "retry"), "drafts"),
     **dict.fromkeys(("conversations", "search"), "messages"),
     "send": "sending",
     "export": "exporting",

@@ -20,7 +20,7 @@ from semysync.cli.common import (
     print_json,
     print_table,
 )
-from semysync.cli.drafts import time_in
+from semysync.cli.outbox import time_in
 from semysync.config import Config, Hook
 from semysync.mirror.file import check_version, connect, explained, must_exist, open_reader, writing
 from semysync.mirror.lock import Right, is_held

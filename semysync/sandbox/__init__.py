@@ -19,7 +19,8 @@ from semysync.sandbox.faults import Order
 from semysync.sandbox.rows import MISSING, Box, Verbatim
 from semysync.sandbox.sending import Made
 from semysync.sandbox.server import Sandbox
-from semysync.sandbox.switches import METHODS, Switches, described, parse
+from semysync.sandbox.switches import METHODS, Switches
+from semysync.sandbox.switching import described, parse
 
 __all__ = [
     "METHODS",

@@ -32,7 +32,8 @@ from semysync.sandbox.sending import (
     stored_text,
 )
 from semysync.sandbox.shelf import Shelf, seeded_shelves
-from semysync.sandbox.switches import Switches, zone_of
+from semysync.sandbox.switches import Switches
+from semysync.sandbox.switching import zone_of
 from semysync.sandbox.underway import Underway
 
 _FIELDS_OF_DEVICE = {

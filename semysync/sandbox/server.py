@@ -28,7 +28,8 @@ from semysync.sandbox.history import mixed
 from semysync.sandbox.methods import Answer, answer, refused, send_elsewhere
 from semysync.sandbox.refusals import RefusalError
 from semysync.sandbox.sending import SENDING
-from semysync.sandbox.switches import METHODS, Switches, changed, checked
+from semysync.sandbox.switches import METHODS, Switches
+from semysync.sandbox.switching import changed, checked
 from semysync.sandbox.webhooks import Webhooks
 from semysync.sandbox.wire import encoded
 

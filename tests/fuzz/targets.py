@@ -14,7 +14,7 @@ from pathlib import Path
 
 import httpx
 
-from semysync.cli import sending
+from semysync.cli import sending_many
 from semysync.cli.sheet import BadSheet, lines
 from semysync.config import load
 from semysync.errors import ConfigError, SemysyncError
@@ -327,7 +327,7 @@ class Sheets:
         content = mutator.text(whole)
         if mutator.random.random() < 0.3:
             content = mutator.spoil(content)
-        report = sending.Report()
+        report = sending_many.Report()
         last = 0
         with self.conn:
             self.conn.execute("begin")
@@ -335,7 +335,7 @@ class Sheets:
                 for line in lines(BytesIO(content)):
                     assert line.number > last, "lines go up"
                     last = line.number
-                    sending.put(self.conn, line, {}, report)
+                    sending_many.put(self.conn, line, {}, report)
         assert last <= content.count(b"\n") + content.count(b"\r") + 1
         for _, sentence in report.refused:
             assert sentence

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from semysync.sandbox import Sandbox, Switches, described, parse
-from semysync.sandbox.switches import zone_of
+from semysync.sandbox.switching import zone_of
 
 
 def test_texts_become_values_of_the_right_type():
