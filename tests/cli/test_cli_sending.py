@@ -257,12 +257,12 @@ def test_without_a_mirror_the_way_to_one_is_told(program, command):
 
 
 def test_a_mirror_of_another_version_is_refused(program):
-    change(program, "pragma user_version = 1")
+    change(program, "pragma user_version = 999")
 
     ended = program.run("send", PHONE, "Hi")
 
     assert ended.returncode == 78
-    assert "was written by an older semysync" in ended.stderr
+    assert "was written by a newer semysync" in ended.stderr
 
 
 def test_a_mirror_that_is_busy_is_for_later(program):
