@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 BODIES = {
+    "sending.fenced": "Another machine sends for this account: nothing goes out from here any more.",
     "device.offline": "It has not been in touch for some time.",
     "device.online": "It is in touch again.",
     "device.battery_low": "Its battery is low.",
@@ -33,4 +34,4 @@ def in_words(telling: Mapping[str, Any]) -> tuple[str, str]:
         said = BODIES.get(kind, kind)
         return f"Phone {name}: {what.replace('_', ' ')}", said + charge
     facts = ", ".join(f"{key}: {value}" for key, value in (telling.get("data") or {}).items())
-    return f"semysync, {family}: {what.replace('_', ' ')}", facts or kind
+    return f"semysync, {family}: {what.replace('_', ' ')}", BODIES.get(kind, facts or kind)

@@ -31,6 +31,7 @@ from semysync.errors import (
     TooLarge,
 )
 from semysync.mirror.copies import extent
+from semysync.mirror.copies.takeover import ANOTHER_SENDS
 from semysync.mirror.store import Store
 from semysync.mirror.tables import purges
 from semysync.mirror.tables.passes import Pass
@@ -115,6 +116,8 @@ class Purger:
         with self._pass() as purged:
             if why := purges.stopped(self._purges.conn):
                 raise PurgeStopped(f"{why}; `semysync purge --yes` begins anew, with one message")
+            if why := self._store.setting(ANOTHER_SENDS):
+                raise PurgeUnsafe(why)  # what that one's mirror lacks must stay
             self._settle_open(purged)
             self._pull()
             self._time()  # before anything else is read off a clock

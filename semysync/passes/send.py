@@ -15,7 +15,7 @@ import structlog
 
 from semysync.config import Send
 from semysync.contact import dialled
-from semysync.mirror.copies.takeover import ANOTHER_SENDS
+from semysync.mirror.copies.takeover import ANOTHER_SENDS, TAKEN_OVER
 from semysync.mirror.outbox.attempts import Lost, NotTaken, Result, SentElsewhere, Taken
 from semysync.mirror.outbox.claims import Claims
 from semysync.mirror.outbox.evidence import Evidence
@@ -211,7 +211,7 @@ class Sender:
 
     def _send(self) -> bool:
         """Send what goes out in one request; tell whether there may be more."""
-        stopped = self._stopped() or self._outbox.setting(ANOTHER_SENDS) or None
+        stopped = self._what_stops()
         self._say_blocked(stopped or self._refusals.why or self._what_is_not_known())
         if stopped or self.wants_first_look() or not self._refusals.may_try(self._clock()):
             return False
@@ -232,8 +232,8 @@ class Sender:
         self._unknown_since_s = None
         try:
             claim = self._outbox.claim(due, complete=complete)
-        except SentElsewhere as seen:
-            self._outbox.set_setting(ANOTHER_SENDS, seen.sentence)
+        except SentElsewhere as elsewhere:
+            self._outbox.tell_fenced(ANOTHER_SENDS, elsewhere.sentence, "account", self._now())
             return True
         if claim is None:
             return self._outbox.anything_unseen()
@@ -244,6 +244,14 @@ class Sender:
                 self._rests.handed(device, self._clock())
         self._record(claim, came)
         return True
+
+    def _what_stops(self) -> str | None:
+        """Say what stands against sending, from outside; another machine that sends is told once."""
+        seen = self._outbox.setting(ANOTHER_SENDS) or None
+        stopped = self._stopped() or seen
+        if stopped and TAKEN_OVER in stopped and not seen:
+            self._outbox.tell_fenced(ANOTHER_SENDS, stopped, "replica", self._now())
+        return stopped
 
     def _what_is_not_known(self) -> str | None:
         """Say what is waited for, where that takes long; soon after a start it is no trouble."""

@@ -80,3 +80,16 @@ def test_a_claims_file_that_says_nonsense_is_a_restore(tmp_path):
 
     with Claims(mirror, host="here") as claims:
         assert not claims.agree_with(0)
+
+
+def test_numbers_that_the_copy_lacks_are_not_given_again(rig):
+    copy, *_ = sent_after_a_copy(rig)
+    lacking = rig.draft("lacking", number(2), status="held")
+    rig.put_back(copy)
+
+    rig.start(loaded=False)
+    rig.start(loaded=False)  # once more, before anything has a number
+    first, second = rig.draft("one", number(3)), rig.draft("two", number(4))
+
+    assert lacking < 10
+    assert (first, second) == (1_000_001, 1_000_002)

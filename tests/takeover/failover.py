@@ -88,6 +88,7 @@ def _comes_back_in_vain(one, sandbox):
         wait_until(lambda: "has taken over at" in (one.setting("sending_blocked") or ""), process)
         looks = len(sandbox.requests)
         wait_until(lambda: len(sandbox.requests) > looks + 10, process)
+    assert one.told() == ['{"cause": "replica"}']
     ours = {text for (text,) in one.ask("select text from outbox")}
     assert "written on the first machine, too late" not in made(sandbox)
     # What the second one has sent meanwhile was open there too, and is sent by nobody else.

@@ -28,6 +28,7 @@ settle_s = {settle_s}
 
 [replica]
 url = "{url}"
+options = {{ {options} }}
 socket = "{socket}"
 program = "{program}"
 """
@@ -53,15 +54,17 @@ while True:
 class Machine(Program):
     """A machine: a home of its own, and a replica `name` among those of all machines."""
 
-    def __init__(self, folder, name, sandbox, *, replicated=True, settle_s=2):
+    def __init__(self, folder, name, sandbox, *, replicated=True, settle_s=2, url=None, options=()):
         home = folder / name
         home.mkdir()
         super().__init__(home)
         self.name = name
         self.place = folder / "replicas" / name
-        self.url = f"file://{self.place}"
+        self.url = url or f"file://{self.place}"
+        self.options = dict(options)
         self.socket = home / "litestream.sock"
         shown = {"url": self.url, "socket": str(self.socket), "program": LITESTREAM}
+        shown["options"] = ", ".join(f"{k} = {json.dumps(v)}" for k, v in self.options.items())
         rest = CONFIG.format(settle_s=settle_s, **shown)
         if not replicated:
             rest = rest.partition("[replica]")[0]
@@ -70,7 +73,8 @@ class Machine(Program):
     @contextmanager
     def replicating(self):
         """Run Litestream beside the daemon; killed at the end of the block, as by a power cut."""
-        db = {"path": str(self.mirror), "replica": {"url": self.url, "sync-interval": "250ms"}}
+        replica = {"url": self.url, "sync-interval": "250ms"} | self.options
+        db = {"path": str(self.mirror), "replica": replica}
         db["monitor-interval"] = "100ms"
         config = self.home / "litestream.yml"
         control = {"enabled": True, "path": str(self.socket)}
@@ -126,6 +130,12 @@ class Machine(Program):
     def setting(self, key):
         found = self.ask(f"select value from settings where key = '{key}'")
         return found[0][0] if found else None
+
+    def told(self):
+        """What the events say of another machine that sends."""
+        return [
+            data for (data,) in self.ask("select data from events where kind = 'sending.fenced'")
+        ]
 
     def drafts(self):
         """What became of each draft, by its text."""

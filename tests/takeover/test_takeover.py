@@ -9,11 +9,19 @@ from failover import fail_over
 from machines import LITESTREAM, Machine, made
 from processes import end, wait_until
 
-from semysync.errors import MirrorUnusable, ReplicaUnseen
+from semysync import config
+from semysync.config import Backup, Purge
+from semysync.errors import MirrorUnusable, PurgeUnsafe, ReplicaUnseen
 from semysync.mirror.copies import takeover
+from semysync.mirror.copies.extent import copied_until
 from semysync.mirror.copies.replica import Replica
+from semysync.mirror.file import open_reader
 
 NOW = datetime(2026, 11, 26, 9, 0, tzinfo=UTC)
+
+
+def settings(machine):
+    return config.Replica(url=machine.url, socket=str(machine.socket), program=LITESTREAM)
 
 
 def place(machine):
@@ -66,6 +74,7 @@ def after_another_has_sent(folder, sandbox):
         wait_until(lambda: "another machine" in (one.setting("sending_blocked") or ""), process)
         code, _ = end(process)
     assert code == 0
+    assert one.told() == ['{"cause": "account"}']
     return one
 
 
@@ -161,6 +170,33 @@ def test_sync_too_sends_nothing_once_another_has_taken_over(one, two, sandbox):
     assert ended.returncode == 0, ended.stderr
     assert made(sandbox) == []
     assert "has taken over at" in one.setting("sending_blocked")
+    one.run("sync")
+    assert one.told() == ['{"cause": "replica"}']
+
+
+def test_who_was_taken_over_from_purges_nothing_any_more(one, two):
+    take(two, one)
+
+    with (
+        one.replicating(),
+        closing(open_reader(one.mirror)) as conn,
+        pytest.raises(PurgeUnsafe, match="has taken over at"),
+    ):
+        copied_until(conn, Purge(), Backup(), settings(one), NOW)
+
+
+def test_numbers_that_the_replica_lacks_are_not_given_again(one, two):
+    one.insert("+79201234568", "not replicated")
+
+    take(two, one)
+    two.insert("+79201234569", "on the second")
+
+    assert one.ask("select id from outbox where text = 'not replicated'") == [(2,)]
+    assert two.ask("select id, text from outbox") == [(1, "Hello"), (1_000_001, "on the second")]
+    assert two.ask(
+        "select min(seq) > 1000000 from events where kind = 'draft.queued'"
+        " and data like '%1000001%'"
+    ) == [(1,)]
 
 
 def test_nothing_goes_out_before_the_account_was_searched(one, two, sandbox):

@@ -13,6 +13,7 @@ from semysync.config import Backup, Purge, Replica
 from semysync.errors import PurgeUnsafe, ReplicaUnseen
 from semysync.mirror.copies import backup as backups
 from semysync.mirror.copies.replica import litestream_of, must_be_whole, place_of
+from semysync.mirror.copies.takeover import sentence, taken_by
 
 LONGEST_WRITE = timedelta(minutes=1)  #: what bears an earlier time was committed before now
 
@@ -68,6 +69,8 @@ def _replicated(conn: sqlite3.Connection, replica: Replica, now: datetime) -> da
         later = litestream.synced(mirror)
         if position.replicated >= position.txid:
             must_be_whole(place, files, range(position.txid, later.txid + 1))
+        if mark := taken_by(conn, place):
+            raise PurgeUnsafe(sentence(mark))  # what that one's mirror lacks must stay
     except ReplicaUnseen as exc:
         raise PurgeUnsafe(
             f"whether the replica holds what is here cannot be known ({exc}): see to it, or {WITHOUT}"

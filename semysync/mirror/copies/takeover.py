@@ -27,11 +27,13 @@ from semysync.mirror.outbox.claims import Claims, this_host
 from semysync.mirror.outbox.evidence import Evidence
 from semysync.mirror.outbox.sending import Outbox
 from semysync.mirror.tables import settings
+from semysync.mirror.tables.numbers import leap
 from semysync.times import utc_text
 
 TAKEOVERS = "takeovers"  #: the key in `settings` of how often another machine has taken over
 ANOTHER_SENDS = "another_sends"  #: the key of the sentence that says how that was seen
 
+TAKEN_OVER = "has taken over at"  #: part of the sentence that says so
 UNSEEN = "whether another machine has taken over cannot be seen"
 
 MARK = "create table taken (host text, name text, at text, number integer) strict"
@@ -87,12 +89,16 @@ def taken_over(mirror: Path, replica: Replica | None) -> str | None:
         return None
     with explained(mirror, reading=True), closing(open_reader(mirror)) as conn:
         mark = taken_by(conn, replica)
-    if mark is None:
-        return None
+    return sentence(mark) if mark else None
+
+
+def sentence(mark: Mark) -> str:
+    """Say who has taken over, and what to do."""
     return (
-        f"{mark.name} has taken over at {mark.at[:16].replace('T', ' ')} UTC, and sends: stop this "
+        f"{mark.name} {TAKEN_OVER} {mark.at[:16].replace('T', ' ')} UTC, and sends: stop this "
         "daemon for good, or move its mirror aside and take over from that machine's replica by "
-        "`semysync takeover --from`"
+        "`semysync takeover --from`; `semysync takeover` alone lets this one send again, once the "
+        "other one is stopped"
     )
 
 
@@ -226,6 +232,7 @@ def _sign(part: Path, count: int) -> int:
         with writing(conn):
             settings.put(conn, TAKEOVERS, str(count))
             settings.put(conn, ANOTHER_SENDS, None)
+            leap(conn)
         open_drafts = int(conn.execute(OPEN).fetchone()[0])
         conn.execute("pragma wal_checkpoint(truncate)").fetchone()
     return open_drafts

@@ -14,6 +14,7 @@ from semysync.contact import dialled, tail
 from semysync.mirror.outbox import attempts
 from semysync.mirror.outbox.queue import wording
 from semysync.mirror.outbox.sending import Outbox
+from semysync.mirror.tables.numbers import leap
 from semysync.model import Attempt, Candidate
 from semysync.times import from_utc_text
 
@@ -109,6 +110,8 @@ class Evidence:
         """
         After a restore: whatever is still to be sent here may have gone out already.
 
+        What was written after the copy is not here, and its numbers are not given again.
+
         Where another machine has sent meanwhile, its message may be `also_mirrored` already.
         """
         why = "the mirror was restored or moved: the account is being searched for this message"
@@ -127,6 +130,7 @@ class Evidence:
                 conn.execute(attempts.LOSE, {"draft_id": draft_id, "error": why})
                 if also_mirrored:
                     attempts.let_arrive_again(conn, draft_id, named["tail"])
+            leap(conn)
         return len(rows)
 
     def unknown(self) -> list[Unknown]:

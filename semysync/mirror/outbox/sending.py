@@ -18,7 +18,7 @@ from semysync.mirror.file import connect, explained, writing
 from semysync.mirror.outbox import attempts, queue
 from semysync.mirror.outbox.attempts import Result, SentElsewhere
 from semysync.mirror.outbox.queue import Draft, Due
-from semysync.mirror.tables import passes, settings
+from semysync.mirror.tables import events, passes, settings
 from semysync.model import Phone
 from semysync.times import utc_text
 
@@ -285,3 +285,9 @@ class Outbox(AbstractContextManager["Outbox"]):
         if self.setting(key) != value:
             with self.writing() as conn:
                 settings.put(conn, key, value)
+
+    def tell_fenced(self, key: str, why: str, cause: str, now: datetime) -> None:
+        """Remember why nothing is sent for another machine's sake, with an event that tells it."""
+        with self.writing() as conn:
+            settings.put(conn, key, why)
+            events.fenced(conn, cause, utc_text(now))

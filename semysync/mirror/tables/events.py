@@ -67,6 +67,11 @@ def not_overtaken(
     return {number: change for number, change in moved.items() if number not in told}
 
 
+def fenced(conn: sqlite3.Connection, cause: str, stamp: str) -> None:
+    """Tell that another machine sends, and this one not any more."""
+    conn.execute(TELL, (stamp, "sending.fenced", None, None, None, json.dumps({"cause": cause})))
+
+
 def reading(conn: sqlite3.Connection, kind: str, box: Box | None, cause: str, stamp: str) -> None:
     """Tell that the account, or a box of it, cannot be read, or is read again."""
     conn.execute(TELL, (stamp, kind, box, None, None, json.dumps({"cause": cause})))
