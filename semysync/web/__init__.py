@@ -7,6 +7,7 @@ reading at `hooks`.
 """
 
 from semysync.web.hooks import (
+    asgi_wrapper,
     canned_queries,
     extra_css_urls,
     extra_js_urls,
@@ -20,6 +21,7 @@ from semysync.web.hooks import (
 )
 
 __all__ = [
+    "asgi_wrapper",
     "canned_queries",
     "extra_css_urls",
     "extra_js_urls",

@@ -13,7 +13,7 @@ from markupsafe import Markup, escape
 
 from semysync import __version__
 from semysync.mirror.reading.queries import QUERIES
-from semysync.web import mirrors, pages, writing
+from semysync.web import incoming, mirrors, pages, writing
 from semysync.web.charts import dashboard
 from semysync.web.descriptions import DATABASE, HIDDEN, TABLES
 
@@ -58,6 +58,11 @@ def register_routes() -> list[tuple[str, Callable[..., Any]]]:
         (rf"{database}/conversations/(?P<contact>[^/]+)/read$", writing.mark_read),
         (rf"{database}/conversations/(?P<contact>[^/]+)/name$", writing.name),
     ]
+
+
+@hookimpl
+def asgi_wrapper(datasette: "Datasette") -> Callable[[incoming.App], incoming.App]:
+    return lambda app: incoming.only_forms(app, datasette)
 
 
 @hookimpl

@@ -22,6 +22,8 @@ from semysync.web.way import way_of, why
 if TYPE_CHECKING:
     from datasette.app import Datasette
 
+LIVE = {"conversations", "conversation", "drafts", "draft"}  #: pages with a part that changes
+LONGEST_WORDS = 1_000  #: what is searched for: a message has no more
 FINISHED = 30  #: so many finished drafts are shown
 
 # Nothing but what is ours, and no script in the page itself: a message is never more than text.
@@ -109,7 +111,7 @@ async def render(
     status: int = 200,
 ) -> Response:
     """Return a page; or its live part alone, where that is asked for and has changed."""
-    live = visit.request.args.get("part") == "live" and status == 200
+    live = name in LIVE and visit.request.args.get("part") == "live" and status == 200
     everything = {
         "mirror": visit.mirror.name,
         "links": visit.mirror.links,
@@ -145,7 +147,7 @@ def closed() -> Response:
 @reads
 async def conversations(visit: Visit) -> Response:
     """All conversations, the last first; or those, and the messages, that hold some words."""
-    words = visit.request.args.get("q", "").strip()
+    words = _words(visit)
     at, contact = visit.request.args.get("at"), visit.request.args.get("contact")
 
     def ask(conn: Any) -> dict[str, Any]:
@@ -175,6 +177,10 @@ async def conversations(visit: Visit) -> Response:
     )
 
 
+def _words(visit: Visit) -> str:
+    return (visit.request.args.get("q") or "").strip()[:LONGEST_WORDS].strip()
+
+
 @reads
 async def conversation(visit: Visit) -> Response:
     """The messages of a contact, the last below, with a box to write an answer in."""
@@ -191,7 +197,7 @@ async def conversation_page(
 ) -> Response:
     """Show a conversation, also with an answer in the box that could not be taken."""
     args = visit.request.args
-    words = args.get("q", "").strip()
+    words = _words(visit)
 
     def ask(conn: Any) -> dict[str, Any]:
         shown = _shown(conn, contact, args)
@@ -239,10 +245,10 @@ def _shown(conn: Any, contact: str, args: Any) -> reading.Page:
             return around(conn, contact, entry)
         if entry and around:
             raise NotFound("This message is of another conversation")
-        if entry and name == "before":
-            return reading.before(conn, contact, entry.place)
         if entry:
-            return reading.after(conn, contact, entry.place)
+            beside = reading.before if name == "before" else reading.after
+            page = beside(conn, contact, entry.place)
+            return page if page.entries else reading.newest(conn, contact)
     return reading.newest(conn, contact)
 
 

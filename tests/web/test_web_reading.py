@@ -532,3 +532,42 @@ def test_the_share_of_deliveries_is_counted_by_rank(mirror):
         ("90 of 100", 180.0),
         ("99 of 100", 198.0),
     ]
+
+
+ODD = ["%00", "%ff", "%ed%a0%80", "%D9%A1", "9" * 19, "9" * 50_001, "in-%D9%A1", "+a" * 9_000]
+ASKED = {
+    "conversations": ["q", "at", "contact"],
+    "conversations/~2B79201234567": ["q", "message", "before", "after"],
+    "conversations/nobody": ["q"],
+    "conversations/~FF": [],
+    "conversations/~00": [],
+    "conversations/%ff": [],
+    f"conversations/{'x' * 10_000}": [],
+    "compose": ["phone", "text"],
+    "drafts": [],
+    f"drafts/{'9' * 30}": [],
+    "drafts/%D9%A1": [],
+    f"message/in/{'9' * 30}": [],
+    "message/draft/7": [],
+}
+
+
+def test_no_address_and_no_question_makes_a_page_fail(mirror, serve):
+    served = serve(mirror(received(1), sent(2)))
+    questions = ["part=live", "part=%00"]
+    addresses = [
+        f"{PAGES}/{address}?{question}"
+        for address, names in ASKED.items()
+        for question in [*questions, *(f"{name}={odd}" for name in names for odd in ODD)]
+    ]
+
+    answers = {address: served.get(address, "root").status_code for address in addresses}
+
+    assert {a[:60]: status for a, status in answers.items() if status not in {200, 302, 404}} == {}
+
+
+@pytest.mark.parametrize("question", ["before=in-1", "after=out-2"])
+def test_beyond_the_ends_of_a_conversation_is_its_newest_page(mirror, serve, question):
+    answer = serve(mirror(received(1), sent(2))).get(f"{TALK}?{question}")
+
+    assert keys(answer.text) == ["in-1", "out-2"]

@@ -310,3 +310,70 @@ def test_every_form_has_a_key_of_its_own():
     assert Answer.new().key != Answer.new().key
     assert Answer.typed({"key": "web-7"}).key == "web-7"
     assert Answer.typed({}).key.startswith("web-")
+
+
+FORM = "application/x-www-form-urlencoded"
+PART = b'--x\r\nContent-Disposition: form-data; name="%s"\r\n\r\n%s\r\n'
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "sentence"),
+    [
+        (
+            PART % (b"csrftoken", b"{token}") + b"--x--\r\n",
+            "multipart/form-data; boundary=x",
+            "sent",
+        ),
+        (b"--x", "multipart/form-data", "A form is sent here as application/x-www-form-url"),
+        (b'{"phone": "+79201234567"}', "application/json", "not as 'application/json'"),
+        (b"csrftoken={token}&text=\xff\xfe", FORM, "not written in UTF-8"),
+        (b"csrftoken={token}&text=%ff%fe&phone=%2B79201234567", FORM, "not written in UTF-8"),
+        (b"csrftoken={token}&text=%ed%a0%80&phone=%2B79201234567", FORM, "not written in UTF-8"),
+        (b"csrftoken=%C3%A9", FORM, "not of this page: open the page again"),
+        (b"csrftoken={token}&text=" + b"x" * 2_000_000, FORM, "too large"),
+    ],
+)
+@pytest.mark.parametrize(
+    "page", ["send", "drafts/1/cancel", "conversations/~2B79201234567/name"], ids=lambda p: p[:5]
+)
+def test_what_is_no_form_of_ours_is_refused_with_a_sentence(  # noqa: PLR0917
+    mirror, serve, page, body, kind, sentence
+):
+    path = mirror(received(1))
+
+    answer = serve(path).post_raw(f"{PAGES}/{page}", body, kind)
+
+    assert answer.status_code == 400
+    assert sentence in answer.text
+    assert drafts(path) == ask(path, "select name from contacts where name is not null") == []
+
+
+def test_a_token_beside_the_form_that_no_page_has_is_refused_with_a_sentence(mirror, serve):
+    answer = serve(mirror()).post_raw(f"{PAGES}/send", b"", FORM, **{"x-csrftoken": b"\xe9"})
+
+    assert answer.status_code == 400
+
+
+def test_forms_of_other_databases_are_left_alone(mirror, serve, tmp_path):
+    other = tmp_path / "other.db"
+    ask(other, "create table send (a)")
+
+    answer = serve(mirror(), other).post_raw("/other/-/send", b"{}", "application/json")
+
+    assert "A form is sent here" not in answer.text
+
+
+def test_a_form_may_come_in_pieces_and_its_sender_may_go(mirror, serve):
+    path = mirror(received(1))
+    served = serve(path)
+    body = f"csrftoken={served.token()}&phone=%2B79201234567&text=Hello".encode()
+    whole = [
+        {"type": "http.request", "body": body[:9], "more_body": True},
+        {"type": "http.request", "body": body[9:], "more_body": False},
+    ]
+    gone = [whole[0], {"type": "http.disconnect"}]
+
+    assert [m["status"] for m in served.over_asgi(f"{PAGES}/send", gone) if "status" in m] == []
+    assert drafts(path) == []
+    assert [m["status"] for m in served.over_asgi(f"{PAGES}/send", whole) if "status" in m] == [302]
+    assert drafts(path) == [(ANNA, "Hello", "queued")]

@@ -78,11 +78,44 @@ class Served:
         """Send a form of ours, with the token that the page has."""
         cookies = self.cookies(actor)
         if token:
-            signer = URLSafeSerializer(self.datasette._secret)
-            cookies["ds_csrftoken"] = signer.dumps("any", "csrftoken")
-            form = form | {"csrftoken": cookies["ds_csrftoken"]}
+            cookies["ds_csrftoken"] = self.token()
+            form = form | {"csrftoken": self.token()}
         asked = self.datasette.client.post(path, data=form, cookies=cookies, headers=headers)
         return asyncio.run(asked)
+
+    def post_raw(self, path, body, kind, **headers):
+        """Send what is no form of ours, as `root`; `{token}` in it is the one that a page has."""
+        body = body.replace(b"{token}", self.token().encode())
+        cookies = self.cookies("root") | {"ds_csrftoken": self.token()}
+        asked = self.datasette.client.post(
+            path, content=body, cookies=cookies, headers={"content-type": kind} | headers
+        )
+        return asyncio.run(asked)
+
+    def over_asgi(self, path, messages):
+        """Let a form of `root` come in as these messages; return what was answered."""
+        cookies = self.cookies("root") | {"ds_csrftoken": self.token()}
+        headers = {
+            "host": "localhost",
+            "content-type": "application/x-www-form-urlencoded",
+            "cookie": "; ".join(f"{name}={value}" for name, value in cookies.items()),
+        }
+        scope = {"type": "http", "http_version": "1.1", "method": "POST", "scheme": "http"}
+        scope |= {"path": path, "raw_path": path.encode(), "query_string": b""}
+        scope["headers"] = [(n.encode(), v.encode()) for n, v in headers.items()]
+        coming, answered = iter(messages), []
+
+        async def receive():
+            return next(coming)
+
+        async def send(message):
+            answered.append(message)
+
+        asyncio.run(self.datasette.app()(scope, receive, send))
+        return answered
+
+    def token(self):
+        return URLSafeSerializer(self.datasette._secret).dumps("any", "csrftoken")
 
     def cookies(self, actor):
         return {"ds_actor": self.datasette.sign({"a": {"id": actor}}, "actor")} if actor else {}
