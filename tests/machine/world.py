@@ -1,78 +1,85 @@
 """
 The whole program in one process and in simulated time, with all that may happen to it.
 
-`World` is the rig of the sender with the purge, the refresh and copies beside it, and it remembers
-what the promises are about: what the mirror ever held, what requests of ours deleted, and what
-every draft has made. `check` holds the promises after every step, `settle` when all is calm again.
+`World` is the rig of the sender with all the other parts of the daemon beside it: pulls of both
+boxes, refresh, verify, purge, copies, a hook and the listener of webhooks. What must hold is in
+`promises`; `settle` lets all become calm, for what holds then.
 """
 
+import asyncio
 import itertools
 import sqlite3
-from collections import Counter
 from contextlib import closing
 from datetime import timedelta
+from types import SimpleNamespace
+from unittest.mock import patch
 
-from sending.rig import FINAL, Rig
+import httpx
+from promises import FLAGS, SOON_S, Promises
+from reaching import reached
+from sending.rig import NOON, Rig
+from switching import BLINDING, SICK
+from wire import Dead, Perilous
 
-from semysync.config import Backup, Purge
+import semysync.follow.hints
+import semysync.follow.hooks
+import semysync.service.client
+from semysync.config import Backup, Purge, Send
+from semysync.config.hooks import Hook
+from semysync.config.listening import Address
+from semysync.follow.actions import Outcome
+from semysync.follow.hints import Doorbell, Pending
+from semysync.follow.hooks import Follower
+from semysync.follow.listener import Listener, Served
+from semysync.follow.retries import Patience
 from semysync.mirror.copies import backup
+from semysync.mirror.store import Store
 from semysync.mirror.tables import purges
 from semysync.mirror.tables.purges import Purges
+from semysync.model import Box
+from semysync.passes.pull import Puller
 from semysync.passes.purge import Purger
-from semysync.sandbox.clocks import DAY as DAY_US
-from semysync.sandbox.clocks import instant
+from semysync.passes.sync import Sync
+from semysync.passes.turns import Turns
+from semysync.sandbox.switches import Switches
+from semysync.sandbox.webhooks import fields_of, request
+from semysync.times import Locale
 
-BOXES = ("inbox", "sent")
 KEPT = "+79990000001"
 PHONES = ("+79200000001", "+79200000002", "+79200000003")
 DAY = timedelta(days=1)
-
-FLAGS = {
-    "accepted": {"is_send_to_phone": 0, "is_send": 0, "is_delivered": 0},
-    "on_phone": {"is_send_to_phone": 1, "is_send": 0, "is_delivered": 0},
-    "sent": {"is_send_to_phone": 1, "is_send": 1, "is_delivered": 0},
-    "delivered": {"is_send_to_phone": 1, "is_send": 1, "is_delivered": 1},
-    "failed": {"is_send_to_phone": 1, "is_send": 0, "is_delivered": 0, "is_error_send": 1},
-    "cancelled": {"is_send_to_phone": 0, "is_send": 0, "is_delivered": 0, "is_cancel": 1},
-}
-DONE = ("delivered", "failed", "cancelled")
-USUAL = {
-    "delete_ignores": "",
-    "delete_takes": "all",
-    "delete_says": "gone",
-    "phone_speed": 1.0,
-    "cap": 0,
-    "order": "asc",
-    "date_filter_clock": "server",
-}
-
-#: how often each state was reached, of all worlds of this process
-reached = Counter()
-
-
-class Dead(BaseException):
-    """Ends a pass at any place, as a kill does: what is not committed is not there."""
+HISTORY_FROM = (NOON - 45 * DAY).date()
+SECRET = "a-secret-of-webhooks"
+SETTLE_S = 300  #: of hints
+USUAL = Switches()
 
 
 class World(Rig):
-    """An account with some history, the program, and the memory of what happened."""
+    """An account with some history, the program, and what is configured."""
 
-    def __init__(self, folder):
+    transport = Perilous
+
+    def __init__(self, folder, *, scope="account", history="all", id_spaces="apart"):
         folder.mkdir(parents=True, exist_ok=True)
-        super().__init__(folder, messages=0, devices=2)
+        self.perils = {}
+        switches = {"id_spaces": id_spaces}
+        super().__init__(folder, messages=0, devices=2, switches=switches)
         self.account = self.sandbox.account
         self.devices = sorted(self.account.devices)
-        self.copies = folder / "copies"
+        self.scope, self.history, self.lookback_s = scope, history, 600
+        self.purging = Purge(keep=[KEPT], inbox_days=30, sent_days=30)
+        self.copies, self.ages = folder / "copies", []
         self.numbers = itertools.count(1)
-        self.hidden, self.revealed = [], set()
-        self.drafts = {}
-        self.held = {box: set() for box in BOXES}
-        self.deleted = {box: set() for box in BOXES}
-        self.excused = set()
-        self.wrongs = []
+        self.hidden, self.hidden_at = [], {}
         self.broken = False
         self.misled = False  # deletes do other than they are asked
-        self._watch_deletes()
+        self.honest = True  # all clocks always were right
+        self.rings, self.hints = [], {}
+        self.hook_fails = self.hook_dies = False
+        self.before_delete = None
+        self.due = {}
+        self.promises = Promises(self)
+        self.sandbox.before_call = self._hear
         for ago in range(60, 28, -4):
             for device in self.devices:
                 self.receive(device, PHONES[ago % 3], timedelta(days=ago))
@@ -81,26 +88,109 @@ class World(Rig):
         self.receive(self.devices[0], PHONES[0], DAY / 2)
         self.receive(self.devices[1], PHONES[0], DAY / 2)
 
-    def _watch_deletes(self):
-        """See what requests of ours delete, and that none of it is what must stay."""
-        really = self.account.delete
+    # Life
 
-        def delete(box, ids):
-            ids = list(ids)
-            for number in ids:
-                row = self.account.row(box, number)
-                made = self.account._shelves[box].find(number).at
-                now = instant(self.time.now())
-                if made > now - 2 * DAY_US:
-                    self.wrongs.append(f"{box} {number} is of the last two days, and was deleted")
-                if not self.misled and row["phone"] == KEPT:
-                    self.wrongs.append(f"{box} {number} is kept, and was deleted")
-                if box == "sent" and not self.misled and status_of(row) not in {*DONE, "sent"}:
-                    self.wrongs.append(f"sent {number} is {status_of(row)}, and was deleted")
-            really(box, ids)
-            self.deleted[box] |= set(ids)
+    def __enter__(self):
+        clock = SimpleNamespace(
+            time=lambda: self.time.ours().timestamp(), monotonic=self.time.clock
+        )
+        wall = SimpleNamespace(now=lambda _: self.time.ours())
+        for module in (semysync.service.client, semysync.follow.hooks):
+            self._stack.enter_context(patch.object(module, "time", clock))
+        real = semysync.service.client.datetime
+        dates = SimpleNamespace(fromtimestamp=real.fromtimestamp)
+        self._stack.enter_context(patch.object(semysync.service.client, "datetime", dates))
+        for module in (semysync.follow.hints, semysync.follow.hooks):
+            self._stack.enter_context(patch.object(module, "datetime", wall))
+        return super().__enter__()
 
-        self.account.delete = delete
+    def start(self, *, loaded=True):
+        self._puller = self._turns = None
+        self.due = {}
+        hook = Hook(name="hook", on=["*.*"])
+        self.follower = Follower(
+            hook, self._deliver, self.mirror, patience=Patience(lasts=timedelta(hours=1))
+        )
+        self.pending = Pending(self.mirror, clock=self.time.clock)
+        self.listener = Listener(
+            Address("127.0.0.1", 1),
+            self.mirror,
+            secrets=[SECRET],
+            served=Served(health=False, metrics=False),
+            pending=self.pending,
+            hasten=lambda box, devices: self.hints.setdefault(box, set()).update(devices),
+            metrics=SimpleNamespace(called=lambda *_: None),
+        )
+        self.listener._doorbell = Doorbell(
+            self.listener._ring,
+            lambda _, ring: self.rings.append(ring),
+            clock=self.time.clock,
+        )
+        super().start(loaded=False)
+        self._running.callback(self.follower.close)
+        self.store.apply_locale()
+        self.promises.started()
+        if loaded:
+            self.load()
+
+    def end(self):
+        super().end()
+        self.promises.ended()
+
+    def load(self):
+        """Mirror the account; a failure of that is no end."""
+        for outcome in self._sync(self.store).complete():
+            self.note(outcome)
+
+    def note(self, outcome):
+        how = "failed" if outcome.failure else "complete"
+        reached[f"pass {outcome.noted.kind} {how}"] += 1
+        return outcome
+
+    def do(self, work):
+        """Let the program do something; a kill may come meanwhile, and a start anew."""
+        try:
+            return work()
+        except Dead:
+            self.perils.clear()
+            self.end()
+            self.start()
+
+    def again(self):
+        self.end()
+        self.do(self.start)
+
+    def _store(self):
+        store = Store.open(self.mirror, Locale(region=self.region))
+        self._simulate(store._db.conn)
+        return store
+
+    def _sync(self, store):
+        if self._puller is None:
+            self._turns = Turns(60)
+            self._puller = Puller(
+                account=self.client,
+                mirror=store,
+                history=self.history,
+                lookback=timedelta(seconds=self.lookback_s),
+                now=self.time.ours,
+            )
+        return Sync(self.client, store, self._puller, scope=self.scope, turns=self._turns)
+
+    def _ahead_s(self):
+        return self.sending.ahead_s() if self.sending.service_now() else self.client.ahead_s()
+
+    def configure(self, *, scope=None, lookback_s=None, region=(), purging=None, **send):
+        """End, and begin anew with something configured otherwise."""
+        self.end()
+        self.scope = scope or self.scope
+        self.lookback_s = lookback_s or self.lookback_s
+        self.region = self.region if region == () else region
+        self.purging = purging or self.purging
+        self.config = Send(
+            **{name: getattr(self.config, name) for name in Send.__struct_fields__} | send
+        )
+        self.do(self.start)
 
     # What happens in the account
 
@@ -110,205 +200,237 @@ class World(Rig):
         number = self.account.receive(phone, text, device, at=at, hidden=hidden)
         if hidden:
             self.hidden.append(("inbox", number))
+            self.hidden_at[number] = self.time.passed_s
 
     def reveal(self):
         """Show a hidden message: its id is lower than some that were seen."""
-        if not self.hidden:
-            return
-        box, number = self.hidden.pop()
-        self.account.reveal(box, number)
-        self.revealed.add((box, number))
+        if self.hidden:
+            box, number = self.hidden.pop()
+            self.account.reveal(box, number)
+            self.promises.late.add((box, number))
+            reached["a message is late"] += 1
+            if self.honest and self.time.passed_s - self.hidden_at[number] < SOON_S:
+                self.promises.soon.add((box, number))
+                reached["a message is late, but not too late to look back to"] += 1
 
     def elsewhere(self, device, phone, ago, status):
         at = self.time.now() - ago
         text = f"sent elsewhere {next(self.numbers)}"
         number = self.account.sent_elsewhere(phone, text, device, at=at)
         if status != "accepted" or ago:
-            self.account.change("sent", number, **FLAGS[status])
+            self.change(number, status)
 
     def change(self, number, status):
         """Another status, where the message may still get one."""
         self.account.change("sent", number, **FLAGS[status])
+        self.promises.changed_at[number] = self.time.now()
 
-    def at_the_next_delete(self, do):
-        """Do something between the listing of a slice and its deletion."""
+    def _hear(self, call):
+        """Hear of every call, before it has an effect."""
+        self.promises.asked(call)
+        if call.method and call.method.startswith("del_") and self.before_delete:
+            do, self.before_delete = self.before_delete, None
+            do(call)
 
-        def before(call):
-            if call.method.startswith("del_"):
-                self.sandbox.before_call = None
-                do(call)
+    def switch(self, **switches):
+        """Let the service answer otherwise from now on."""
+        self.sandbox.set(**switches)
+        self.promises.look_around()
 
-        self.sandbox.before_call = before
+    @property
+    def blind(self):
+        switches = self.sandbox.switches
+        return any(getattr(switches, name) in values for name, values in BLINDING.items())
 
-    def shown(self, box):
-        return list(self.account.rows(box))
+    # What people do
+
+    def draft(self, text, phone, *, kind="text", **columns):
+        number = super().draft(text, phone, kind=kind, **columns)
+        self.promises.drafted(number, kind, text)
+        return number
+
+    def forget_draft(self, number):
+        self.writer.execute("delete from outbox where id = ?", (number,))
+        self.promises.drafts.discard(number)
 
     # What the program does
 
+    def run(self, seconds=None, **how):
+        return self.do(lambda: super(World, self).run(seconds, **how))
+
+    def look(self):
+        """Look at what was sent, and do all else that is due in a daemon."""
+        self._ring()
+        sync, now = self._sync(self.store), self.time.passed_s
+        if now >= self.due.get("devices", 0):
+            self.note(sync.devices())
+            self.due["devices"] = now + 60
+        if now >= self.due.get("account", 0):
+            self.note(sync.account())
+            self.due["account"] = now + 3600
+        self.note(sync.box(Box.INBOX))
+        if sync.refresh_is_due():
+            self.note(sync.refresh())
+        self.pending.settle()
+        self.follow()
+        before, looks = self.promises.calls, self.looks
+        outcome = self.note(super().look())
+        if self.looks > looks:
+            self.promises.looked(before)
+        return outcome
+
+    def _ring(self):
+        rings, self.rings = self.rings, []
+        for ring in rings:
+            ring()
+        hints, self.hints = self.hints, {}
+        for box, devices in hints.items():
+            self._sync(self.store)  # it makes the turns
+            self._turns.hint(Box(box), devices)
+            self.note(self._sync(self.store).box(Box(box)))
+
     def purge(self):
         """One pass; return what it came to."""
-        config = Purge(keep=[KEPT], inbox_days=30, sent_days=30)
         place = Backup(path=str(self.copies)) if self.copies.exists() else Backup()
         with Purges(self.mirror) as log:
+            self._simulate(log.conn)
+            before = self.ask("select coalesce(max(id), 0) from purges")[0][0]
             purged = Purger(
                 self.client,
                 self.store,
                 log,
                 self._sync(self.store),
-                config,
+                self.purging,
                 backup=place,
                 now=self.time.ours,
             ).once()
-        states = self.ask("select state from purges")
-        reached.update(f"purge: {state}" for (state,) in states[-1:])
+        states = self.ask("select state from purges where id >= ?", before)
+        reached.update(f"purge came to {state}" for (state,) in states)
         reached[f"purge ended: {type(purged.failure).__name__}"] += 1
-        if purged.messages:
-            reached["purge: something went"] += 1
         return purged
-
-    def purge_until_death(self, nth):
-        """Purge, and die when the nth answer has come; tell whether there were so many."""
-        really, left = self.client._post, [nth]
-
-        def post(*args, **how):
-            answer = really(*args, **how)
-            left[0] -= 1
-            if left[0] == 0:
-                raise Dead
-            return answer
-
-        self.client._post = post
-        try:
-            self.purge()
-        except Dead:
-            return True
-        finally:
-            self.client._post = really
-        return False
 
     def begin_purging_anew(self):
         with Purges(self.mirror) as log:
             if purges.stopped(log.conn):
-                reached["purge: begun anew"] += 1
+                reached["purge begun anew"] += 1
                 log.begin_anew()
 
+    def verify(self, since=None, *, repair=True):
+        outcome, report = self._sync(self.store).verify(since, repair=repair)
+        self.note(outcome)
+        return outcome, report
+
+    def keep_house(self, days):
+        before = self.time.ours() - timedelta(days=days)
+        if self.store.forget_events(before, ["hook"]):
+            reached["events forgotten"] += 1
+        self.store.give_room_back()
+
     def back_up(self):
-        copy = backup.make(self.mirror, self.copies, self.time.now, lambda *_: None)
+        copy = backup.make(self.mirror, self.copies, self.time.ours, lambda *_: None)
+        kept = self.copies.parent / f"age-{next(self.numbers)}.db"
+        kept.write_bytes(copy.path.read_bytes())
         backup.note(self.mirror, copy, keep=1)
+        self.ages.append(kept)
         return copy
 
-    def restore(self):
-        """Put the newest copy back; what it does not hold was never deleted at the service."""
+    def restore(self, age, *, claims=True):
+        """Put a copy back: the newest, an older one, or the oldest."""
         with closing(sqlite3.connect(self.mirror)) as conn:
             newest = backup.newest_copy(conn)
-        if newest is None:
-            return False
-        self.put_back(newest.path)
-        self.held = {box: self.here(box) for box in BOXES}
-        reached["restored a copy"] += 1
-        return True
+        if age == "newest":
+            place = newest and newest.path
+        else:
+            older = self.ages[:-1]
+            place = older and (older[0] if age == "oldest" else older[-1])
+        if not place:
+            return
+        claims = claims or not self.mirror.with_name(f"{self.mirror.name}-claims").exists()
+        self.put_back(place, claims=claims)
+        self.promises.restored(whole=age == "newest")
+        reached[f"restored the {age} copy"] += 1
+        reached["restored without the claims"] += not claims
+        self.do(self.start)
 
-    def here(self, box):
-        with closing(sqlite3.connect(self.mirror)) as conn:
-            return {row[0] for row in conn.execute(f"select id from {box}")}
+    # Hooks and webhooks
 
-    def begin_again(self, *, loaded):
-        """Start, though the first looks of it may fail: then it sends nothing before a good one."""
-        self.start(loaded=False)
-        if loaded:
-            for outcome in self._sync(self.store).complete():
-                reached[f"start: {'failed' if outcome.failure else 'complete'}"] += 1
+    def follow(self):
+        """Let the hook deliver what there is."""
+        while self.follower.step() <= 0:
+            pass
 
-    # The promises
+    def _deliver(self, telling, _done):
+        if self.hook_fails:
+            reached["hook failed"] += 1
+            return Outcome("it fails")
+        self.promises.told(telling["seq"])
+        if self.hook_dies:
+            self.hook_dies = False
+            reached["killed at a hook"] += 1
+            raise Dead
+        return Outcome(None)
 
-    def check(self):
-        """What holds after every step, whatever happened."""
-        assert not self.wrongs, self.wrongs
-        for box in BOXES:
-            here = {row[0] for row in self.ask(f"select id from {box}")}
-            assert self.held[box] <= here, ("forgotten", box, self.held[box] - here)  # 6
-            self.held[box] = here
-            lost = self.deleted[box] - here - self.excused
-            assert not lost, ("purged, and not here", box, lost)  # 5
-            marks = self.ask(
-                "select last_id, floor_id from marks where box = ? and device_id = 0", box
-            )
-            for last, floor in marks:  # 1
-                assert last in here or last == floor, ("a mark without its row", box, last)
-        assert not self.twice(), self.twice()  # 2
+    def call_webhook(self, which, fields, times=1):
+        """Let the service tell of a message, in the encoding of the moment."""
+
+        async def call():
+            transport = httpx.ASGITransport(self.listener.app())
+            async with httpx.AsyncClient(transport=transport) as http:
+                url = f"http://here/webhook/{SECRET}/{which}"
+                answer = await http.send(request(http, url, fields, self.sandbox.switches))
+                assert answer.status_code == 200
+
+        for _ in range(times):
+            asyncio.run(call())
+
+    def fields_of(self, box, number):
+        row = self.account._shelves[box].find(number)
+        empty = self.sandbox.switches.webhook_status == "empty"
+        return fields_of(row, self.account.clocks, empty=empty)
+
+    # The end
+
+    def calm(self):
+        """End all that is wrong, with the account and with what is configured."""
+        self.sandbox.forget_orders()
+        self.before_delete = None
+        self.perils.clear()
+        self.refused_at = None
+        self.time.jumped_s = 0.0
+        self.hook_fails = self.hook_dies = False
+        self.misled = False
+        self.promises.look_around()
+        ill = (*SICK, *BLINDING, "delete_ignores", "delete_takes", "delete_says")
+        self.sandbox.set(**{name: getattr(USUAL, name) for name in ill})
+        self.sandbox.set(arrivals_every_s=0.0, answers="off")
+        for device in self.devices:
+            self.account.change_device(device, power=1, is_arhive=0)
 
     def settle(self):
         """Let all become calm, and hold the promises to what is then."""
-        self.sandbox.forget_orders()
-        self.sandbox.before_call = None
-        self.sandbox.set(**USUAL)
-        self.refused_at = None
-        self.time.jumped_s = 0.0
-        for device in self.devices:
-            self.account.change_device(device, power=1)
-        if self._running is None:
-            self.start()
-        self.run(300)
-        for _ in range(12):
-            self.time.passed_s += 2400
+        self.calm()
+        self.configure(quiet_hours=None, per_minute=0, enabled=True, device="auto")
+        self.run(200)
+        for _ in range(4):
+            self.time.passed_s += 7200
             self.steps()
             for outcome in self._sync(self.store).complete():
                 assert not outcome.failure, outcome.failure
             refreshed = self._sync(self.store).refresh(requests=None)
             assert not refreshed.failure, refreshed.failure
         self.run(60)
-        self.check()
+        self.promises.check()
         # What became visible later than any look back, `verify` finds.
-        self._all_here(but=self.revealed)
-        self._statuses_true(verified=False)
+        self.promises.all_here(but=self.promises.late - self.promises.soon)
+        self.promises.statuses_true(verified=False)
         for _ in range(2):  # the first may go on with one that was broken off, and look at the rest
-            outcome, _ = self._sync(self.store).verify(None, repair=True)
+            outcome, report = self.verify()
             assert not outcome.failure, outcome.failure
             found = outcome.noted.added + outcome.noted.changed
             reached[f"verify at the end: {'found something' if found else 'found nothing'}"] += 1
-        self.check()
-        self._all_here(but=())
-        self._statuses_true(verified=True)
-        self._no_draft_lost()
-
-    def _all_here(self, but):
-        for box in BOXES:
-            marks = {row[0] for row in self.ask("select last_id from marks where box = ?", box)}
-            here = {row[0] for row in self.ask(f"select id from {box}")}
-            late = {number for where, number in but if where == box}
-            missing = {row["id"] for row in self.shown(box)} - here - late
-            assert not missing, ("missing", box, missing, marks)
-
-    def _statuses_true(self, *, verified):
-        ours = dict(self.ask("select id, status from sent where purged_at is null"))
-        for row in self.shown("sent"):
-            here, there = ours.get(row["id"]), status_of(row)
-            # What was final, or silent for its last look, is asked for by `verify` alone.
-            made = self.account._shelves["sent"].find(row["id"]).at
-            waited_long = made < instant(self.time.now()) - 30 * DAY_US
-            seldom = here in {None, *DONE, "sent"} or waited_long
-            if here != there and seldom and not (verified and here):
-                reached["a status that only verify sees"] += 1
-                continue
-            assert here == there, ("a status that is not true", row["id"], here, there)
-
-    def _no_draft_lost(self):
-        rows = self.ask("select id, status, error, sent_id from outbox")
-        for number, status, error, sent_id in rows:
-            reached[f"draft ends {status}"] += 1
-            waits = status in {"held", "unknown"} or (status == "queued" and error)
-            gone_on = status in {"accepted", "on_phone", "sent"} and sent_id is not None
-            assert status in FINAL or waits or gone_on, (number, status, error)
-
-
-def status_of(row):
-    """The status of a row as the account prints it."""
-    if row["is_delivered"]:
-        return "delivered"
-    if row["is_error_send"] or row["is_error"]:
-        return "failed"
-    if row["is_send"]:
-        return "sent"
-    if row["is_cancel"]:
-        return "cancelled"
-    return "on_phone" if row["is_send_to_phone"] else "accepted"
+        self.time.passed_s += SETTLE_S
+        self.run(60)
+        self.promises.check()
+        self.promises.all_here(but=())
+        self.promises.statuses_true(verified=True)
+        self.promises.at_rest(unproven=report.unproven)

@@ -106,6 +106,9 @@ class Faulty(httpx.HTTPTransport):
 class Rig:
     """One account, one mirror, one sender, and the time they live in."""
 
+    transport = Faulty
+    region = None
+
     def __init__(
         self,
         folder,
@@ -161,13 +164,13 @@ class Rig:
                     base_url=self.sandbox.base_url,
                     timeout_s=self.timeout_s,
                     pace=Pace(clock=self.time.clock),
-                    transport=Faulty(self),
+                    transport=self.transport(self),
                 )
             )
             for _ in range(2)
         )
         self.store, self.sending_store = enter(self._store()), enter(self._store())
-        self.outbox = enter(Outbox(self.mirror))
+        self.outbox = enter(Outbox(self.mirror, region=self.region))
         self.claims = enter(Claims(self.mirror, host=self.host))
         self._simulate(self.outbox._conn)
         self.writer = self.connect()
@@ -178,7 +181,7 @@ class Rig:
             self.sending,
             self.config,
             store=self.sending_store,
-            ahead_s=lambda: self.time.jumped_s if self.clock_known else None,
+            ahead_s=self._ahead_s,
             hasten=self._hasten,
             clock=self.time.clock,
             now=self.time.ours,
@@ -230,6 +233,9 @@ class Rig:
 
     def _hasten(self):
         self.look_wanted = True
+
+    def _ahead_s(self):
+        return self.time.jumped_s if self.clock_known else None
 
     # What a person does
 
