@@ -5,7 +5,8 @@ from hypothesis import Phase, settings
 from steps import Machine
 from switching import BLINDING, FORMS, LEFT_OUT, NOT_TRIED, SICK, changes, of_deletes
 
-from semysync.sandbox.switches import Switches, described
+from semysync.sandbox.switches import Switches
+from semysync.sandbox.switching import described
 
 TestMachine = Machine.TestCase
 # The same lives each time, and none is made smaller, which takes minutes: other ones are lived by
