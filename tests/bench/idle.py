@@ -1,7 +1,8 @@
 """
 What a daemon costs at rest: CPU, memory and requests, at default settings.
 
-The stand-in is a process of its own. The history is mirrored first; then the daemon is started, and
+The stand-in is a process of its own; beside the daemon stands APScheduler alone, with three jobs that do
+nothing, each every second. The history is mirrored first; then the daemon is started, and
 measured once it has settled. The same again with a history that is a thousand times as large: what
 comes in has to cost the same.
 
@@ -23,6 +24,13 @@ from urllib.request import Request, urlopen
 
 HERTZ = os.sysconf("SC_CLK_TCK")
 SETTLE_S = 5
+BARE = """
+from apscheduler.schedulers.blocking import BlockingScheduler
+scheduler = BlockingScheduler()
+for _ in range(3):
+    scheduler.add_job(int, "interval", seconds=1)
+scheduler.start()
+"""
 BUDGET_S, BUDGET_MB = 18, 70  # CPU seconds an hour, and memory
 
 
@@ -104,16 +112,21 @@ def measure(messages: int, rest_s: int) -> None:
         run = subprocess.Popen(
             [sys.executable, "-m", "semysync", "run", *named], stderr=subprocess.DEVNULL
         )
+        bare = subprocess.Popen([sys.executable, "-c", BARE])
         try:
             settle(mirror)
             asked(admin, "DELETE")
+            least = usage(bare.pid)[0]
             before, cpu, began = passes(mirror), usage(run.pid)[0], time.monotonic()
             time.sleep(rest_s)
             used, memory = usage(run.pid)
             took = time.monotonic() - began
+            least = (usage(bare.pid)[0] - least) / took
             requests = len(asked(admin))
             after = passes(mirror)
         finally:
+            bare.kill()
+            bare.wait()
             run.send_signal(signal.SIGTERM)
             run.wait()
     share = (used - cpu) / took
@@ -121,7 +134,8 @@ def measure(messages: int, rest_s: int) -> None:
     print(
         f"{messages:>9,} messages: {100 * share:.2f} % of a core ({3600 * share:.1f} CPU s an hour, "
         f"budget {BUDGET_S}), {memory:.0f} MB (budget {BUDGET_MB}), "
-        f"{60 * requests / took:.0f} requests a minute; passes: "
+        f"{60 * requests / took:.0f} requests a minute; "
+        f"APScheduler with three jobs a second: {100 * least:.2f} %; passes: "
         + ", ".join(f"{kind} {count}" for kind, count in rounds.items() if count)
     )
 

@@ -4,7 +4,10 @@ A first load, beside the least that such a load could do.
 The account is served by a process of its own, from rows that were rendered before the clock starts;
 `service` is how fast these can be had by somebody who only reads the bytes. The floor is http.client,
 orjson and `executemany` into the same columns in WAL mode, the words of each page indexed by one
-statement. Each runs in a process of its own, in turn, several times. Needs orjson.
+statement. Peers, up to a size that does not take them minutes: what somebody would write in half an
+hour with requests and sqlite3, and dlt, a REST source into DuckDB; neither makes a search index. Each
+runs in a process of its own, in turn, several times. Needs orjson; a peer that is not installed is
+left out, and that is said.
 
     .venv/bin/python tests/bench/pull.py [--rounds 3] [100000 1000000]
 """
@@ -12,6 +15,7 @@ statement. Each runs in a process of its own, in turn, several times. Needs orjs
 import argparse
 import http.client
 import json
+import os
 import resource
 import statistics
 import subprocess
@@ -20,6 +24,7 @@ import tempfile
 import time
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
 from urllib.parse import parse_qs
@@ -27,6 +32,8 @@ from urllib.parse import parse_qs
 FIRST, STEP = 70_000_000, 5  # ids
 PAGE = 10_000  # rows that the floor asks for at a time
 TOKEN = "0" * 32
+PEERS = {"script": "requests", "dlt": "dlt"}  # and what each needs
+MOST_FOR_PEERS = 200_000  # messages
 
 SENT_ROW = (
     '{"id":%d,"phone":"+7920%07d","date":"%s.418309","msg":"Order %d is ready, please come before'
@@ -189,6 +196,87 @@ def flat(box: str, row: dict) -> tuple:
     )
 
 
+# Peers
+
+
+def script(port: int, path: Path) -> dict[str, float]:
+    """Load by requests and sqlite3, a row at a time into tables of the columns that come."""
+    import sqlite3
+
+    import requests
+
+    conn, link = sqlite3.connect(path), requests.Session()
+    began, asked, stored = Times(), 0, 0
+    for method in ("inbox_sms", "outbox_sms"):
+        start, table = FIRST, None
+        while True:
+            data = {"token": TOKEN, "start_id": start, "end_id": start + PAGE * STEP - 1}
+            rows = link.post(f"http://127.0.0.1:{port}/api/3/{method}.php", data).json()["data"]
+            asked += 1
+            if not rows:
+                break
+            if table is None:
+                table = ", ".join(f'"{name}"' for name in rows[0])
+                conn.execute(f"create table {method} ({table}, primary key (id))")
+                places = ", ".join(f":{name}" for name in rows[0])
+            for row in rows:
+                conn.execute(f"insert or replace into {method} values ({places})", row)
+            conn.commit()
+            stored += len(rows)
+            start += PAGE * STEP
+    loaded = Times()
+    return report(began, loaded, loaded, stored, asked)
+
+
+def dlt(port: int, path: Path) -> dict[str, float]:
+    """Load by dlt's client for REST, which goes from page to page, into DuckDB."""
+    import dlt
+    from dlt.sources.helpers.rest_client import RESTClient
+    from dlt.sources.helpers.rest_client.paginators import BasePaginator
+
+    class ByIds(BasePaginator):
+        def __init__(self) -> None:
+            super().__init__()
+            self.start, self.asked = FIRST, 0
+
+        def init_request(self, request) -> None:
+            self.update_request(request)
+
+        def update_state(self, _response, data=None) -> None:
+            self.asked += 1
+            self.start += PAGE * STEP
+            self._has_next_page = bool(data)
+
+        def update_request(self, request) -> None:
+            end = self.start + PAGE * STEP - 1
+            request.data = {"token": TOKEN, "start_id": self.start, "end_id": end}
+
+    client = RESTClient(f"http://127.0.0.1:{port}/api/3/")
+    pages = {method: ByIds() for method in ("inbox_sms", "outbox_sms")}
+
+    def rows(method):
+        how = {"method": "POST", "data_selector": "data", "paginator": pages[method]}
+        yield from client.paginate(f"{method}.php", **how)
+
+    resources = [
+        dlt.resource(rows, name=method, primary_key="id", write_disposition="merge")(method)
+        for method in pages
+    ]
+    folder = str(path.parent)
+    began = Times()
+    pipeline = dlt.pipeline(
+        "bench",
+        pipelines_dir=f"{folder}/dlt",
+        destination=dlt.destinations.duckdb(f"{folder}/x.duckdb"),
+        dataset_name="mirror",
+    )
+    pipeline.run(resources)
+    loaded = Times()
+    counts = pipeline.last_trace.last_normalize_info.row_counts
+    stored = sum(counts[method] for method in pages)
+    return report(began, loaded, loaded, stored, sum(one.asked for one in pages.values()))
+
+
 # Ours
 
 
@@ -255,13 +343,20 @@ def main() -> None:
 
 
 def compare(messages: int, port: int, rounds: int) -> None:
-    results: dict[str, list[dict[str, float]]] = {"service": [], "floor": [], "semysync": []}
+    names = ["service", "floor", "semysync"]
+    if messages <= MOST_FOR_PEERS:
+        names += [name for name, needs in PEERS.items() if find_spec(needs)]
+        for name, needs in PEERS.items():
+            if name not in names:
+                print(f"{name}: {needs} is not installed")
+    results: dict[str, list[dict[str, float]]] = {name: [] for name in names}
     for _ in range(rounds):
         for name, runs in results.items():
             with tempfile.TemporaryDirectory() as folder:
                 into = str(messages) if name == "service" else f"{folder}/x.db"
                 command = [sys.executable, __file__, f"--{name}", str(port), into]
-                runs.append(json.loads(subprocess.check_output(command)))
+                env = os.environ | {"RUNTIME__DLTHUB_TELEMETRY": "false"}
+                runs.append(json.loads(subprocess.check_output(command, env=env)))
     print(f"\n{messages:,} messages, {rounds} rounds, medians")
     print(
         f"{'':<10} {'rows/s':>9} {'with indexes':>13} {'CPU s':>7} {'peak MB':>8} {'requests':>9}"
@@ -294,6 +389,10 @@ if __name__ == "__main__":
             print(json.dumps(service(int(port), int(rows))))
         case ["--floor", port, path]:
             print(json.dumps(floor(int(port), Path(path))))
+        case ["--script", port, path]:
+            print(json.dumps(script(int(port), Path(path))))
+        case ["--dlt", port, path]:
+            print(json.dumps(dlt(int(port), Path(path))))
         case ["--semysync", port, path]:
             print(json.dumps(ours(int(port), Path(path))))
         case _:

@@ -1,11 +1,11 @@
 """
-From a committed row to the request on the wire; drafts a second; and what a daemon at rest costs.
+From a committed row to the request on the wire, and drafts a second.
 
 The service is a process of its own that does nothing but answer. The daemon is the real one, with
 its defaults. Beside it, in the same run: a bare loop that does for plain rows what must be done at
-least (claim, request, record, each on the disk), and how long a poll of 40 ms would take to notice.
+least (claim, request, record, each on the disk); and a peer, Gammu SMSD, from the row to its sent items.
 
-    .venv/bin/python tests/bench/send.py [--drafts 5000] [--commits 300] [--rest 60]
+    .venv/bin/python tests/bench/send.py [--drafts 5000] [--commits 300] [--gammu 10]
 """
 
 import argparse
@@ -25,9 +25,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs
 
+import gammu
+
 BATCH = 25
 TOKEN = "0" * 32
-HERTZ = os.sysconf("SC_CLK_TCK")
 
 DEVICE = (
     '{"code":0,"count":1,"data":[{"id":351,"is_arhive":0,"is_work":1,"power":1,"type":0,'
@@ -146,7 +147,7 @@ def bare(path: Path, port: int, drafts: int) -> float:
 
 @contextmanager
 def daemon(folder: Path, port: int):
-    """Run the daemon with its defaults against the service; yield its process and its mirror."""
+    """Run the daemon with its defaults against the service; yield its mirror."""
     mirror = folder / "mirror.db"
     config = folder / "config.toml"
     config.write_text(
@@ -159,7 +160,7 @@ def daemon(folder: Path, port: int):
     )
     try:
         wait_for(mirror, "select count(*) = 2 from marks where loaded_at is not null")
-        yield process, mirror
+        yield mirror
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait()
@@ -177,13 +178,6 @@ def wait_for(mirror: Path, query: str) -> None:
             pass
         time.sleep(0.05)
     raise TimeoutError(query)
-
-
-def usage(pid: int) -> tuple[float, float]:
-    """Return the CPU seconds that a process has used, and its memory in MB."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    return (int(fields[11]) + int(fields[12])) / HERTZ, pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 def through_batches(mirror: Path, drafts: int) -> float:
@@ -215,20 +209,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--drafts", type=int, default=5000)
     parser.add_argument("--commits", type=int, default=300)
-    parser.add_argument("--rest", type=int, default=60, help="seconds")
+    parser.add_argument("--gammu", type=int, default=10, help="rows for Gammu; 0: without it")
     parser.add_argument("--rounds", type=int, default=3)
     args = parser.parse_args()
     service = subprocess.Popen([sys.executable, __file__, "serve"], stdout=subprocess.PIPE)
     try:
         port = int(service.stdout.readline())
-        with tempfile.TemporaryDirectory() as folder, daemon(Path(folder), port) as (run, mirror):
-            before, began = usage(run.pid)[0], time.monotonic()
-            time.sleep(args.rest)
-            cpu, memory = usage(run.pid)
-            share = (cpu - before) / (time.monotonic() - began)
-            print(
-                f"at rest for {args.rest} s         {100 * share:.2f} % of a core, {memory:.0f} MB"
-            )
+        with tempfile.TemporaryDirectory() as folder, daemon(Path(folder), port) as mirror:
             speeds, floors = [], []
             for n in range(args.rounds):
                 speeds.append(through_batches(mirror, args.drafts))
@@ -242,10 +229,11 @@ def main() -> None:
                 print(
                     f"commit to request, {synchronous:<6}"
                     f" median {median:5.1f} ms, 99th percentile {most:5.1f} ms"
-                    f"  (a poll of 40 ms: at least 20.0 and 39.6)"
                 )
     finally:
         service.kill()
+    if args.gammu:
+        gammu.report(args.gammu)
 
 
 if __name__ == "__main__":

@@ -33,10 +33,10 @@ ADDRESSES = {
     "conversations": "/{name}/-/conversations",
     "the busy conversation": TALK,
     "the same, what is new": f"{TALK}?part=live",
-    "the same, from the middle": f"{TALK}?before=in-500011",
-    "a message by its link": f"{TALK}?message=in-300011",
+    "the same, from the middle": TALK + "?before=in-{middle}",
+    "a message by its link": TALK + "?message=in-{early}",
     "search in it: a common word": f"{TALK}?q=order",
-    "search in it: a rare word": f"{TALK}?q=500011",
+    "search in it: a rare word": TALK + "?q={middle}",
     "search everywhere: a common word": "/{name}/-/conversations?q=order",
     "search everywhere: a number": "/{name}/-/conversations?q=920000",
     "the outbox": "/{name}/-/drafts",
@@ -89,14 +89,22 @@ def measure(path: Path, rounds: int) -> None:
             origin = re.match(r"\s*(http://[^/]+)", link)[1]
             with httpx.Client(base_url=origin, timeout=60) as client:
                 client.get(link.strip())
-                report(client, path.stem, rounds)
+                report(client, {"name": path.stem, **some_ids(path)}, rounds)
         finally:
             process.terminate()
 
 
-def report(client: httpx.Client, name: str, rounds: int) -> None:
+def some_ids(path: Path) -> dict[str, int]:
+    """Two received messages of the busy contact, which has every twentieth, from the eleventh on."""
+    with closing(sqlite3.connect(path)) as conn:
+        newest = conn.execute("select max(id) from inbox").fetchone()[0]
+    return {"middle": newest // 40 * 20 + 11, "early": newest // 80 * 20 + 11}
+
+
+def report(client: httpx.Client, named: dict[str, object], rounds: int) -> None:
+    name = named["name"]
     floor = {"url": f"/{name}/-/compose"}
-    asked = {title: {"url": address.format(name=name)} for title, address in ADDRESSES.items()}
+    asked = {title: {"url": address.format(**named)} for title, address in ADDRESSES.items()}
     statements = {f"chart: {plot.name}": plot.sql for plot in PLOTS}
     statements |= {"chart: figures": FIGURES}
     statements |= {f"query: {query.name}": query.sql for query in QUERIES}
