@@ -78,19 +78,29 @@ def senders(phones: Sequence[Phone]) -> list[int]:
     ]
 
 
+def ids_in(device: str) -> list[str]:
+    """
+    Return the devices that a message may go to, by what was asked for: an id, or several.
+
+    Which `active` would be is not known: it does not count as any.
+    """
+    return device.split(",")
+
+
 class Rests:
     """
     The pauses that devices of WhatsApp need between two messages, lest the number be barred.
 
-    `now_s` is given by a clock that cannot jump.
+    Of several that a message may go to, each counts as having got it. `now_s` is given by a clock
+    that cannot jump.
     """
 
     def __init__(self) -> None:
         self._handed: dict[str, float] = {}
 
     def handed(self, device: str, now_s: float) -> None:
-        """Note that a device was given a message."""
-        self._handed[device] = now_s
+        """Note that a device, or one of several, was given a message."""
+        self._handed |= dict.fromkeys(ids_in(device), now_s)
 
     def resting(self, slow: Sequence[str], now_s: float) -> list[str]:
         """Return those of the slow devices that get nothing yet."""

@@ -24,7 +24,7 @@ from semysync.mirror.outbox.sending import CLAIMS, Claim, Outbox
 from semysync.mirror.store import Store
 from semysync.model import Phone
 from semysync.passes.cancel import cancel_wanted
-from semysync.passes.due import SLOW, QuietHours, Refusals, Rests, senders
+from semysync.passes.due import SLOW, QuietHours, Refusals, Rests, ids_in, senders
 from semysync.passes.request import Came, Requests
 from semysync.passes.search import Search
 from semysync.service.client import Client
@@ -240,7 +240,8 @@ class Sender:
         self._claims.note(claim.number)
         came = self._requests.make(claim, devices)
         for draft in claim.drafts:
-            if (device := draft.device or devices[0]) in due.slow:
+            device = draft.device or devices[0]
+            if not set(due.slow).isdisjoint(ids_in(device)):
                 self._rests.handed(device, self._clock())
         self._record(claim, came)
         return True
@@ -267,7 +268,8 @@ class Sender:
         """Say what may go out now, if to these devices where a draft names none."""
         now = self._now()
         resting = self._rests.resting(slow, self._clock())
-        one_at_a_time = self._refusals.why or not set(slow).isdisjoint(devices)
+        may_go_to = [set(ids_in(device)) for device in devices]
+        one_at_a_time = self._refusals.why or not all(map(set(slow).isdisjoint, may_go_to))
         batch = 1 if one_at_a_time else self._config.batch
         if self._config.per_minute:
             lately = self._outbox.sent_between(now - timedelta(minutes=1), now)
@@ -276,7 +278,7 @@ class Sender:
             now=now,
             batch=batch,
             quiet=bool(self._quiet and self._quiet.hold(now)),
-            device_at_hand=not set(devices) <= set(resting),
+            device_at_hand=any(map(set(resting).isdisjoint, may_go_to)),
             clock_right=not self._clock_is_wrong(),
             looked=self._search.looked_for(),
             refused=self._refusals.tried,

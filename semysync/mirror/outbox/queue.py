@@ -59,13 +59,16 @@ coalesce(expires_at,
                   '+' || :lifetime_s || ' seconds'))
 """
 
+# Of several ids the service takes whichever it likes.
+_MAY_GO_TO = "instr(',' || device || ',', ',' || value || ',') > 0"
+
 # A pause that ends too late was begun by a clock that has been put back since.
 #
 # A draft that was tried before goes alone, by the call that can surely be refused; so does a code,
 # and what goes to a device that takes one message at a time.
 _DUE = f"""
     select outbox.id, contact, priority,
-           kind = 'ussd' or coalesce(device in (select value from json_each(:slow)), 0)
+           kind = 'ussd' or exists (select 1 from json_each(:slow) where {_MAY_GO_TO})
                or exists (select 1 from attempts where draft_id = outbox.id) as alone
       from outbox indexed by outbox_queued
      where status = 'queued' and contact is not null
@@ -75,7 +78,7 @@ _DUE = f"""
        and (:lifetime_s is null or ({_EXPIRES_AT.strip()} <= :now) is not true)
        and outbox.id not in (select value from json_each(:refused))
        and iif(device is null, :device_at_hand,
-               device not in (select value from json_each(:resting)))
+               not exists (select 1 from json_each(:resting) where {_MAY_GO_TO}))
        and (not exists (select 1 from attempts where draft_id = outbox.id)
             or outbox.id in (select value from json_each(:looked)))
        and not exists (select 1 from outbox as other
