@@ -4,9 +4,11 @@ import json
 import os
 import re
 import shutil
+import signal
 import sys
 import unicodedata
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -30,6 +32,16 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON."
 NARROWEST = 12  #: columns that the last of a table has, if it is not narrower by itself
 
 _UNSAFE = re.compile(r"[\x7f-\x9f\u2028-\u202e\u2066-\u2069]")  # would command a terminal
+
+
+@contextmanager
+def ending_tidily() -> Iterator[None]:
+    """Let SIGTERM end a command as Ctrl-C does: what it began is stopped and cleared away."""
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def examples(*lines: str) -> str:

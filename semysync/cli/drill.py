@@ -13,6 +13,7 @@ from semysync.cli.common import (
     config_option,
     configured,
     database_option,
+    ending_tidily,
     examples,
     json_option,
     one_line,
@@ -55,7 +56,7 @@ def drill(config: Path | None, database: Path | None, as_json: bool, folder: Pat
         raise ConfigError("there is no replica to try: set `url` in [replica]")
     where = folder or real(path).parent
     try:
-        with progress() as watch:
+        with ending_tidily(), progress() as watch:
             found = drills.drill(
                 path,
                 replica,

@@ -10,6 +10,7 @@ from semysync.cli.common import (
     config_option,
     configured,
     database_option,
+    ending_tidily,
     examples,
     json_option,
     one_line,
@@ -58,7 +59,7 @@ def takeover(config: Path | None, database: Path | None, as_json: bool, url: str
         replica = place_of(msgspec.structs.replace(settings.replica, url=url))
         if replica is None:
             raise click.UsageError("--from needs the place of a replica")
-        with progress() as watch:
+        with ending_tidily(), progress() as watch:
             taken = take_over(path, replica, lambda: datetime.now(UTC), watch)
     behind_s = None
     if taken.last_change_at:

@@ -6,6 +6,7 @@ import sqlite3
 import tempfile
 from contextlib import closing, suppress
 from datetime import UTC, datetime
+from functools import partial
 from socketserver import BaseRequestHandler, UnixStreamServer
 from threading import Thread
 
@@ -230,23 +231,99 @@ def test_a_drill_without_a_replica_says_what_is_missing(one, tmp_path):
     assert "does not answer" in one.ask("select drill_error from health")[0][0]
 
 
+# As it was before and after: the second message has moved meanwhile, the third has come.
+BEFORE = {1: (1, "seen 1", "sent"), 2: (2, "seen 2", "accepted")}
+AFTER = BEFORE | {2: (2, "seen 2", "delivered"), 3: (3, "seen 3", "accepted")}
+LACKS = ["sent has 1 rows of 2", "sent lacks 1 of its newest rows"]
+OTHERWISE = ["sent has 1 of its newest rows otherwise"]
+
+
 @pytest.mark.parametrize(
-    ("rows", "count", "found"),
+    ("change", "found", "found_of_an_older_one"),
     [
-        ({1: ("a",), 2: ("b",)}, 2, []),
-        ({1: ("a",), 2: ("b",), 3: ("c",)}, 3, []),
-        ({1: ("a",)}, 1, ["inbox has 1 rows of 2", "inbox lacks 1 of its newest rows"]),
-        ({1: ("a",), 2: ("x",)}, 2, ["inbox has 1 of its newest rows otherwise"]),
-        ({1: ("a",), 2: ("b2",)}, 2, []),
+        ({}, [], []),
+        ({3: AFTER[3]}, [], []),
+        ({2: None}, LACKS, []),
+        ({3: AFTER[3], 4: AFTER[3]}, ["sent has 4 rows of 2"], ["sent has 4 rows of 2"]),
+        ({1: (1, "seen 1", "accepted")}, OTHERWISE, []),
+        ({2: AFTER[2]}, [], []),
+        ({2: (2, "seen 2", "on_phone")}, [], []),
+        ({1: (1, "seen elsewhere", "sent")}, OTHERWISE, OTHERWISE),
+        ({2: (2, "seen elsewhere", "accepted")}, OTHERWISE, OTHERWISE),
     ],
 )
-def test_what_was_restored_is_of_one_of_the_two_moments(rows, count, found):
-    before = Content({"inbox": 2}, {"inbox": {1: ("a",), 2: ("b",)}})
-    after = Content({"inbox": 3}, {"inbox": {1: ("a",), 2: ("b2",), 3: ("c",)}})
+def test_what_was_restored_is_the_mirror_as_it_may_have_been(change, found, found_of_an_older_one):
+    def content(rows):
+        return Content({"sent": len(rows)}, {"sent": rows})
 
-    assert (
-        differences(before, Content({"inbox": count}, {"inbox": rows}), after, whole=True) == found
-    )
+    rows = {number: row for number, row in (BEFORE | change).items() if row}
+    compared = content(BEFORE), content(rows), content(AFTER)
+
+    assert differences(*compared, whole=True) == found
+    assert differences(*compared, whole=False) == found_of_an_older_one
+
+
+def test_a_drill_that_cannot_ask_how_far_it_is_finds_a_replica_of_another_or_an_old_one(
+    one, tmp_path, sandbox
+):
+    other = Machine(tmp_path, "other", sandbox)
+    other.mirror_here()
+    with other.replicating():
+        other.synced()
+    with one.replicating():
+        one.synced()
+    text = one.config.read_text().replace(f'socket = "{one.socket}"', "")
+
+    one.config.write_text(text)
+    well = one.run("drill")
+    one.config.write_text(text.replace(one.url, other.url))
+    of_another = one.run("drill")
+    with closing(sqlite3.connect(one.mirror)) as conn, conn:  # a year goes by
+        conn.execute("update passes set started_at = replace(started_at, '2026', '2027')")
+    one.config.write_text(text)
+    old = one.run("drill")
+
+    assert (well.returncode, well.stderr) == (0, "")
+    assert of_another.returncode == 1
+    assert "of its newest rows otherwise" in of_another.stderr
+    assert old.returncode == 1
+    assert "its last change is of" in old.stderr
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGKILL, -9)])
+def test_a_drill_that_is_ended_leaves_nothing_for_long(one, tmp_path, number, code):
+    began = tmp_path / "began"
+    slow = tmp_path / "slow"
+    restore = f"[ $1 = restore ] && touch {began} && exec sleep 5"
+    slow.write_text(f'#!/bin/sh\n{restore}\nexec {LITESTREAM} "$@"\n')
+    slow.chmod(0o755)
+    text = one.config.read_text()
+    scratch = partial(one.mirror.parent.glob, ".semysync-drill-*")
+    temporary = partial(one.home.glob, "semysync-litestream-*")
+    with one.replicating():
+        one.synced()
+        one.config.write_text(text.replace(LITESTREAM, str(slow)))
+        with one.running("drill", TMPDIR=str(one.home)) as process:
+            wait_until(began.exists, process)
+            modes = [path.stat().st_mode & 0o777 for path in (*scratch(), *temporary())]
+            ended, _ = end(process, number)
+        left = [*scratch(), *temporary()]
+        one.config.write_text(text)
+        again = one.run("drill", TMPDIR=str(one.home))
+
+    assert modes == [0o700, 0o700]
+    assert ended == code
+    assert len(left) == (2 if number == signal.SIGKILL else 0)
+    assert again.returncode == 0, again.stderr
+    assert not [*scratch(), *temporary()]
+
+
+def test_a_drill_into_a_folder_that_takes_nothing_says_so(one):
+    with one.replicating():
+        ended = one.run("drill", "--to", "/proc")
+
+    assert ended.returncode == 75
+    assert "choose another by --to" in ended.stderr
 
 
 # The doctor

@@ -7,30 +7,36 @@ there was at the start; the mirror goes on being written meanwhile.
 
 import shutil
 import sqlite3
-from collections.abc import Callable
-from contextlib import closing
-from datetime import datetime
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from datetime import datetime, timedelta
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 from semysync.errors import BackupFailed, ReplicaUnseen
 from semysync.mirror.access import real
 from semysync.mirror.copies import backup
-from semysync.mirror.copies.replica import Litestream, Replica, restorable
+from semysync.mirror.copies.replica import Held, Litestream, Replica, restorable
+from semysync.mirror.copies.scratch import own_folder
 from semysync.mirror.file import connect, explained, open_reader, writing
 from semysync.mirror.tables import settings
-from semysync.times import utc_text
+from semysync.times import from_utc_text, utc_text
 
 DRILLED_AT, DRILL_ERROR = "drilled_at", "drill_error"  #: keys in `settings`, shown by `health`
 ROOM = 2.2  #: sizes of the mirror: the file, and what Litestream needs while it makes it
 NEWEST = 200  #: rows of each box that are compared one by one
+OLD = timedelta(
+    days=1
+)  #: so old what a replica lacks may be, where it is not known how much that is
 
+# The first two never change, and are the same in no two mirrors that were made apart.
 ROWS = {
-    "inbox": "select id, device_id, phone, text, received_at, mirrored_at from inbox",
-    "sent": "select id, device_id, phone, text, status, mirrored_at from sent",
-    "outbox": "select id, phone, text, client_key, created_at, null from outbox",
+    "inbox": "select id, mirrored_at, device_id, phone, text, received_at from inbox",
+    "sent": "select id, mirrored_at, device_id, phone, text, status from sent",
+    "outbox": "select id, created_at, phone, text, client_key from outbox",
 }
+
+WRITTEN_AT = "select max(started_at) from passes"
 
 
 class Drilled(NamedTuple):
@@ -42,11 +48,15 @@ class Drilled(NamedTuple):
     faults: tuple[str, ...]
 
 
+Row = tuple[Any, ...]
+
+
 class Content(NamedTuple):
-    """How many rows there are, and the newest of them by their ids."""
+    """How many rows there are, the newest of them by their ids, and when it was written to."""
 
     counts: dict[str, int]
-    newest: dict[str, dict[int, tuple[Any, ...]]]
+    newest: dict[str, dict[int, Row]]
+    at: str | None = None
 
 
 def drill(
@@ -62,7 +72,7 @@ def drill(
     Restore the replica into a folder, prove it, compare it, and remove it again.
 
     Without `litestream` it is not known how much the replica may lack, and only what it holds is
-    compared. Raises `ReplicaUnseen` where it cannot be restored, `BackupFailed` without room.
+    compared, and its age. Raises `ReplicaUnseen` where it cannot be restored, `BackupFailed` without room.
     """
     _must_fit(mirror, folder)
     began = clock()
@@ -70,8 +80,8 @@ def drill(
     if litestream:
         litestream.synced(real(mirror))
     held = restorable(replica.files())
-    with TemporaryDirectory(prefix=".semysync-drill-", dir=folder) as scratch:
-        restored = Path(scratch, "restored.db")
+    with _scratch(folder) as made:
+        restored = made / "restored.db"
         watch("restoring", None)
         if held is None or not replica.restore(restored):
             raise ReplicaUnseen(f"there is no replica at {replica.shown} that can be restored")
@@ -80,6 +90,7 @@ def drill(
         if not faults:
             found = _content(restored)
             faults = differences(before, found, _content(mirror), whole=litestream is not None)
+            faults += _too_old(held, before) if litestream is None else []
     return Drilled(held.at, proof.messages, clock() - began, tuple(faults))
 
 
@@ -87,8 +98,8 @@ def differences(before: Content, found: Content, after: Content, *, whole: bool)
     """
     Name what a restored replica has otherwise than the mirror, before and after it was restored.
 
-    Its rows must be those of one of the two moments. Where it should be `whole`, none of the first
-    may be lacking, unless the mirror itself has lost it meanwhile.
+    Where it should be `whole`, rows that did not change meanwhile must be the same, and none of the
+    first moment may be lacking, unless the mirror itself has lost it. Else they may be older states.
     """
     faults = []
     for table, rows in before.newest.items():
@@ -103,11 +114,18 @@ def differences(before: Content, found: Content, after: Content, *, whole: bool)
         other = [
             number
             for number, row in found.newest[table].items()
-            if number in rows and row not in (rows[number], after.newest[table].get(number))
+            if number in rows
+            and not _agrees(row, rows[number], after.newest[table].get(number), whole=whole)
         ]
-        if whole and other:
+        if other:
             faults.append(f"{table} has {len(other):,} of its newest rows otherwise")
     return faults
+
+
+def _agrees(row: Row, before: Row, after: Row | None, *, whole: bool) -> bool:
+    """Tell whether a row is that of the mirror, in a state that it may have had when it was copied."""
+    moved = before != after  # and perhaps twice
+    return row == before or ((moved or not whole) and row[:2] == before[:2])
 
 
 def note(mirror: Path, at: datetime, error: str | None) -> None:
@@ -115,6 +133,17 @@ def note(mirror: Path, at: datetime, error: str | None) -> None:
     with explained(mirror), closing(connect(mirror)) as conn, writing(conn):
         settings.put(conn, DRILLED_AT, utc_text(at))
         settings.put(conn, DRILL_ERROR, error)
+
+
+@contextmanager
+def _scratch(folder: Path) -> Iterator[Path]:
+    try:
+        with own_folder(folder, ".semysync-drill-") as made:
+            yield made
+    except OSError as exc:
+        raise BackupFailed(
+            f"cannot write to {folder}: {exc.strerror}; choose another by --to"
+        ) from None
 
 
 def _must_fit(mirror: Path, folder: Path) -> None:
@@ -136,9 +165,16 @@ def _content(path: Path) -> Content:
             count = conn.execute(f"select count(*) from {table}")  # noqa: S608  of ours
             counts[table] = count.fetchone()[0]
             newest[table] = _newest(conn, query)
-    return Content(counts, newest)
+        at = conn.execute(WRITTEN_AT).fetchone()[0]
+    return Content(counts, newest, at)
 
 
-def _newest(conn: sqlite3.Connection, query: str) -> dict[int, tuple[Any, ...]]:
+def _too_old(held: Held, mirror: Content) -> list[str]:
+    if mirror.at is None or from_utc_text(mirror.at) - held.at < OLD:
+        return []
+    return [f"its last change is of {held.at:%Y-%m-%d %H:%M}, the mirror's of {mirror.at[:16]}"]
+
+
+def _newest(conn: sqlite3.Connection, query: str) -> dict[int, Row]:
     rows = conn.execute(f"{query} order by id desc limit {NEWEST}")
     return {row[0]: tuple(row) for row in rows}

@@ -17,12 +17,12 @@ from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from socket import AF_UNIX, SOCK_STREAM, socket
-from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit, urlunsplit
 
 from semysync import config
 from semysync.errors import ReplicaUnseen
+from semysync.mirror.copies.scratch import small_folder
 
 LOOK_S = 60  #: for an answer to what is small
 RESTORE_S = 6 * 3600
@@ -101,7 +101,7 @@ class Replica(NamedTuple):
 
     def files(self) -> list[Kept]:
         """Return what lies there; raises `ReplicaUnseen` where the place does not answer."""
-        with scratch() as folder:
+        with small_folder() as folder:
             path = folder / "semysync.db"
             listed = self._litestream("ltx", path, "-json", "-level", "all", longest_s=LOOK_S)
         try:
@@ -165,7 +165,7 @@ class Replica(NamedTuple):
     @contextmanager
     def _configured(self, database: Path | None) -> Iterator[Path]:
         replica = {**self.options, "url": self.url}
-        with scratch() as folder:
+        with small_folder() as folder:
             file = folder / "litestream.yml"
             file.touch(mode=0o600)
             dbs = [{"path": str(database), "replica": replica}]
@@ -295,19 +295,6 @@ class _Local(HTTPConnection):
         self.sock = socket(AF_UNIX, SOCK_STREAM)
         self.sock.settimeout(self.timeout)
         self.sock.connect(str(self._path))
-
-
-@contextmanager
-def scratch() -> Iterator[Path]:
-    """Make a folder for what is small; raises `ReplicaUnseen` where there is no room for that."""
-    try:
-        with TemporaryDirectory(prefix="semysync-") as folder:
-            yield Path(folder)
-    except OSError as exc:
-        raise ReplicaUnseen(
-            f"nothing can be written to the folder for temporary files ({exc.strerror}): make room in "
-            f"{os.environ.get('TMPDIR', '/tmp')}, or name another by TMPDIR"  # noqa: S108  only said
-        ) from None
 
 
 def _environment() -> dict[str, str]:

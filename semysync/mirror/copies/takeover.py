@@ -14,13 +14,13 @@ from collections.abc import Callable
 from contextlib import closing, suppress
 from datetime import datetime
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 from semysync.errors import MirrorUnusable, ReplicaUnseen
 from semysync.mirror.access import make_folder, mode_in, real, sync_folder
 from semysync.mirror.copies import backup
-from semysync.mirror.copies.replica import Replica, restorable, scratch, was_replicated
+from semysync.mirror.copies.replica import Replica, restorable, was_replicated
+from semysync.mirror.copies.scratch import own_folder, small_folder
 from semysync.mirror.file import connect, explained, open_reader, writing
 from semysync.mirror.lock import Lock, Right
 from semysync.mirror.outbox.claims import Claims, this_host
@@ -124,13 +124,13 @@ def take_over(
         held = restorable(replica.files())
         if held is None:
             raise ReplicaUnseen(f"there is no replica at {replica.shown} that can be restored")
-        with TemporaryDirectory(prefix=f".{place.name}-takeover-", dir=place.parent) as folder:
+        with own_folder(place.parent, f".{place.name}-takeover-") as folder:
             # Its number is the same whenever it is restored: only a takeover changes it.
-            count = 1 + _number_in(replica, Path(folder, "looked-at.db"))
+            count = 1 + _number_in(replica, folder / "looked-at.db")
             _mark(replica.beside(_word(count)), count, now())
             # What the other one has written until it saw the mark is taken along.
             held = restorable(replica.files()) or held
-            part = Path(folder, "taken-over.db")
+            part = folder / "taken-over.db"
             watch("restoring", None)
             if not replica.restore(part):
                 raise ReplicaUnseen(f"there is no replica at {replica.shown} any more")
@@ -201,7 +201,7 @@ def _mark(place: Replica, count: int, now: datetime) -> None:
             f"{found.name} has taken over from there at {found.at}: take over from its replica, or "
             "stop it for good"
         )
-    with scratch() as folder:
+    with small_folder() as folder:
         file = folder / "taken.db"
         with closing(sqlite3.connect(file, isolation_level=None)) as conn:
             conn.execute("pragma journal_mode = wal")
@@ -214,7 +214,7 @@ def _mark(place: Replica, count: int, now: datetime) -> None:
 
 
 def _read(place: Replica) -> Mark:
-    with scratch() as folder:
+    with small_folder() as folder:
         file = folder / "taken.db"
         if not place.restore(file):
             raise ReplicaUnseen(f"the mark at {place.shown} is gone in this moment")
