@@ -51,14 +51,15 @@ def takeover(config: Path | None, database: Path | None, as_json: bool, url: str
     if url is None:
         taken = send_again(path, place_of(settings.replica))
     else:
-        if url == settings.replica.url:
+        replica = place_of(msgspec.structs.replace(settings.replica, url=url))
+        ours = place_of(settings.replica)
+        if replica is None:
+            raise click.UsageError("--from needs the place of a replica")
+        if ours and ours.shown.rstrip("/") == replica.shown.rstrip("/"):
             raise ConfigError(
                 "--from is the replica of the other machine, and `url` in [replica] of this one: they "
                 "must be two places, else each would overwrite what the other replicates"
             )
-        replica = place_of(msgspec.structs.replace(settings.replica, url=url))
-        if replica is None:
-            raise click.UsageError("--from needs the place of a replica")
         with ending_tidily(), progress() as watch:
             taken = take_over(path, replica, lambda: datetime.now(UTC), watch)
     behind_s = None

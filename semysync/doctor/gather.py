@@ -52,7 +52,8 @@ def examined(
     """
     secrets = (settings.api.token, settings.http.webhook_secrets)
     hooks = (hook.secret or hook.notify for hook in settings.hook)
-    holds_secrets = any(secrets) or any(hooks)
+    keys = settings.replica.options or "@" in (settings.replica.url or "")
+    holds_secrets = any(secrets) or any(hooks) or keys
     yield from _of(
         checks.config(settings.source, mistakes, _file(settings.source) if holds_secrets else None)
     )

@@ -318,6 +318,21 @@ def test_a_drill_that_is_ended_leaves_nothing_for_long(one, tmp_path, number, co
     assert not [*scratch(), *temporary()]
 
 
+def test_a_drill_with_what_is_no_mirror_says_so(one, tmp_path):
+    other = tmp_path / "other.db"
+    with closing(sqlite3.connect(other)) as conn:
+        conn.execute("pragma journal_mode = wal")
+        conn.execute("create table contacts (name text)")
+    Place(f"{one.url}-other", {}, LITESTREAM).put(other)
+    with one.replicating():
+        one.config.write_text(one.config.read_text().replace(one.url, f"{one.url}-other"))
+        ended = one.run("drill")
+
+    assert ended.returncode == 1
+    assert "what was restored is no copy of a mirror" in ended.stderr
+    assert str(one.mirror.parent) not in ended.stderr
+
+
 def test_a_drill_into_a_folder_that_takes_nothing_says_so(one):
     with one.replicating():
         ended = one.run("drill", "--to", "/proc")

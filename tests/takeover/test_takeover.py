@@ -1,5 +1,7 @@
 """A second machine takes over: real processes, a real Litestream, a folder for replicas."""
 
+import shutil
+import socket
 import sqlite3
 from contextlib import closing
 from datetime import UTC, datetime
@@ -129,6 +131,41 @@ def test_two_machines_cannot_both_take_over(one, two, tmp_path, sandbox, monkeyp
     assert not three.mirror.exists()
 
 
+def test_of_two_that_take_over_at_once_one_gives_way(one, two, monkeypatch):
+    restore = Replica.restore
+
+    def slow(self, target):
+        if (
+            target.name == "taken-over.db"
+        ):  # another has seen no mark either, and leaves its own now
+            shutil.rmtree(one.place.with_name("one-taken-1"))
+            with monkeypatch.context() as there:
+                there.setattr(socket, "gethostname", lambda: "a-copy-of-this-machine")
+                takeover._mark(place(one).beside("taken-1"), 1, NOW)
+        return restore(self, target)
+
+    monkeypatch.setattr(Replica, "restore", slow)
+
+    with pytest.raises(MirrorUnusable, match="takes over at this moment"):
+        take(two, one)
+    assert not two.mirror.exists()
+
+
+def test_what_is_no_mirror_is_not_taken_over(one, two, tmp_path):
+    other = tmp_path / "other.db"
+    with closing(sqlite3.connect(other)) as conn:
+        conn.execute("pragma journal_mode = wal")
+        conn.execute("create table contacts (name text)")
+    place(one)._replace(url=f"{one.url}-other").put(other)
+
+    ended = two.run("takeover", "--from", f"{one.url}-other")
+
+    assert ended.returncode == 78
+    assert "holds is no copy of a mirror" in ended.stderr
+    assert not two.mirror.exists()
+    assert not one.place.with_name("one-other-taken-1").exists()
+
+
 def test_back_and_forth_only_the_last_one_sends(one, two):
     take(two, one)
     with two.replicating():
@@ -156,7 +193,7 @@ def test_what_lies_at_the_place_of_the_mirror_is_not_touched(one, two):
 
 
 def test_a_takeover_from_its_own_place_is_refused(one):
-    ended = one.run("takeover", "--from", one.url)
+    ended = one.run("takeover", "--from", f"{one.url}/")
 
     assert ended.returncode == 78
     assert "must be two places" in ended.stderr

@@ -130,7 +130,7 @@ def check(copy: Path, watch: Watch) -> Proof:
     with closing(sqlite3.connect(f"{real(copy).as_uri()}?mode=ro", uri=True)) as conn:
         conn.set_progress_handler(lambda: watch("checking", None), STEPS)
         try:
-            if sentence := _no_mirror(conn):
+            if sentence := no_mirror(conn):
                 raise MirrorUnusable(f"{copy} {sentence}")
             faults = tuple(row[0] for row in conn.execute("pragma integrity_check(20)"))
             counts = _counts(conn)
@@ -317,7 +317,7 @@ def _differences(wanted: Mapping[str, int], found: Mapping[str, int]) -> list[st
     ]
 
 
-def _no_mirror(conn: sqlite3.Connection) -> str | None:
+def no_mirror(conn: sqlite3.Connection) -> str | None:
     """Say why a database can't be a copy of ours."""
     application, version = _number(conn, "application_id"), _number(conn, "user_version")
     if application != APPLICATION_ID or version < 1:

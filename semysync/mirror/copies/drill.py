@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from semysync.errors import BackupFailed, ReplicaUnseen
+from semysync.errors import BackupFailed, MirrorUnusable, ReplicaUnseen
 from semysync.mirror.access import real
 from semysync.mirror.copies import backup
 from semysync.mirror.copies.replica import Held, Litestream, Replica, restorable
@@ -85,7 +85,10 @@ def drill(
         watch("restoring", None)
         if held is None or not replica.restore(restored):
             raise ReplicaUnseen(f"there is no replica at {replica.shown} that can be restored")
-        proof = backup.check(restored, watch)
+        try:
+            proof = backup.check(restored, watch)
+        except MirrorUnusable as exc:
+            proof = backup.Proof({}, None, (str(exc).replace(str(restored), "what was restored"),))
         faults = [*proof.faults]
         if not faults:
             found = _content(restored)

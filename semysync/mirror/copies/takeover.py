@@ -140,6 +140,7 @@ def take_over(
                     f"what {replica.shown} holds is damaged ({'; '.join(proof.faults[:3])}): "
                     "restore an earlier state by `litestream restore -timestamp`"
                 )
+            _must_be_ours(replica.beside(_word(count)))
             open_drafts = _sign(part, count)
             _put_in_place(part, place)
     return Taken(count, held.at, proof.messages, open_drafts)
@@ -185,6 +186,8 @@ def _number_in(replica: Replica, scratch: Path) -> int:
     if not replica.restore(scratch):
         raise ReplicaUnseen(f"there is no replica at {replica.shown}")
     with explained(scratch), closing(connect(scratch)) as conn:
+        if sentence := backup.no_mirror(conn):
+            raise MirrorUnusable(f"what {replica.shown} holds {sentence}; nothing is changed yet")
         found = number(conn)
     for file in scratch.parent.glob(f"{scratch.name}*"):
         file.unlink()
@@ -195,11 +198,11 @@ def _mark(place: Replica, count: int, now: datetime) -> None:
     """Leave the mark that another sends from now on; ours from a takeover that broke off stands."""
     if place.newest() is not None:
         found = _read(place)
-        if found.host == this_host():
+        if _is_ours(found):
             return
         raise MirrorUnusable(
-            f"{found.name} has taken over from there at {found.at}: take over from its replica, or "
-            "stop it for good"
+            f"{found.name} has taken over from there at {found.at}: take over from its replica; where "
+            'that is lost as well, see the README, "A second machine"'
         )
     with small_folder() as folder:
         file = folder / "taken.db"
@@ -209,8 +212,17 @@ def _mark(place: Replica, count: int, now: datetime) -> None:
             row = (this_host(), socket.gethostname(), utc_text(now), count)
             conn.execute("insert into taken values (?, ?, ?, ?)", row)
         place.put(file)
-    if _read(place).host != this_host():  # two at once: the earlier one has it
+    _must_be_ours(place)
+
+
+def _must_be_ours(place: Replica) -> None:
+    if not _is_ours(_read(place)):  # two at once: the later one has it
         raise MirrorUnusable("another machine takes over at this moment: leave it to that one")
+
+
+def _is_ours(mark: Mark) -> bool:
+    """Tell whether a mark is of this machine; copies of one machine often share its number."""
+    return (mark.host, mark.name) == (this_host(), socket.gethostname())
 
 
 def _read(place: Replica) -> Mark:
