@@ -1,0 +1,47 @@
+"""The campaigns by their names: each prints what it reached, and returns what is wrong."""
+
+import time
+
+from at_random import kill_at_random
+from points import census, kill_at_points
+from power import cut_the_power
+
+
+def at_random(folder, given):
+    began = time.monotonic()
+    reached = kill_at_random(folder, given.kills, given.seed, given.minutes)
+    took_s = time.monotonic() - began
+    print(f"{reached.kills.total():,} kills in {took_s / 60:.0f} minutes, seed {given.seed}")
+    for title, counted in (
+        ("how", reached.kills),
+        ("when", reached.phases),
+        ("in the middle of (a kill may meet several threads)", reached.doing),
+        ("what there was at the end", reached.counts),
+    ):
+        print(f"\n{title}")
+        for what, count in counted.most_common():
+            print(f"  {count:>7,}  {what}")
+    return reached.wrong
+
+
+def power(folder, given):
+    began = time.monotonic()
+    cuts = max(1, given.kills // 50)
+    reached, wrong = cut_the_power(folder, cuts, given.seed)
+    print(f"\nloss of power, in {(time.monotonic() - began) / 60:.0f} minutes, seed {given.seed}")
+    for what, count in reached.most_common():
+        print(f"  {count:>7,}  {what}")
+    return wrong
+
+
+def points(folder, given):
+    began = time.monotonic()
+    all_points = census(folder)
+    unreached, wrong = kill_at_points(folder, all_points)
+    print(f"\n{len(all_points)} points, in {(time.monotonic() - began) / 60:.0f} minutes")
+    for point in all_points:
+        print(f"  {'not reached' if point in unreached else 'died there':<12} {point}")
+    return wrong
+
+
+CAMPAIGNS = {"random": at_random, "points": points, "power": power}
