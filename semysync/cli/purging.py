@@ -173,7 +173,8 @@ def _facts(conn: "sqlite3.Connection", settings: Config, now: datetime) -> dict[
         )
     except PurgeUnsafe as exc:
         unsafe = str(exc)
-    limits = limits_of(settings.purge, settings.contacts.region, copied_until)
+    copy = extent.copy_needed(conn, settings.purge, settings.backup, now)
+    limits = limits_of(settings.purge, settings.contacts.region, copied_until, copy)
     days: dict[str, Counter[Box]] = {}
     stays: list[dict[str, Any]] = []
     asked = []

@@ -11,6 +11,7 @@ ignored by a delete, so what a slice names is narrow in each of them.
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
+from pathlib import Path
 from typing import NamedTuple
 
 from semysync.contact import tail
@@ -32,12 +33,13 @@ class Limits(NamedTuple):
     """
     What the configuration says: `keep` are contacts, and the ends of their numbers.
 
-    `copied_until` is None where no copy is needed.
+    `copied_until` is None where no copy is needed, `copy` where none can be read.
     """
 
     days: int
     keep: frozenset[str] = frozenset()
     copied_until: datetime | None = None
+    copy: Path | None = None
 
     def keeps(self, contact: str | None) -> bool:
         """Tell whether a contact is to be kept, in whatever form its number stands."""

@@ -14,7 +14,8 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from itertools import takewhile
+from itertools import islice, takewhile
+from pathlib import Path
 
 import msgspec
 import structlog
@@ -50,6 +51,7 @@ from semysync.times import utc_text
 log = structlog.get_logger("semysync")
 
 FRESH = timedelta(minutes=1)  #: a slice is not deleted longer than that after a complete pull
+AT_ONCE = 1_000  #: messages that are looked for in a copy in one go
 MOST_REQUESTS = 120  #: of a pass of the daemon, not to stand in others' way; the next one goes on
 
 
@@ -124,7 +126,8 @@ class Purger:
             copied_until = extent.copied_until(
                 self._purges.conn, self._config, self._backup, self._replica, self._now()
             )
-            limits = limits_of(self._config, self._region, copied_until)
+            copy = extent.copy_needed(self._purges.conn, self._config, self._backup, self._now())
+            limits = limits_of(self._config, self._region, copied_until, copy)
             began, most = self._client.requests, self._config.max_per_pass
             # Half for each box; what one does not use is the other's.
             for box, share in ((Box.INBOX, 0.5), (Box.SENT, 1), (Box.INBOX, 1)):
@@ -423,15 +426,20 @@ def judge(
     """Return the messages of a box that were not purged, ascending, each with why it stays."""
     facts = purges.facts(conn, box, limits.days, now)
     facts = facts._replace(absent=facts.absent | frozenset(passed_over))
-    for held in purges.rows(conn, box, now):
-        yield held, expendable.why_it_stays(box, held, facts, limits, now)
+    rows = purges.rows(conn, box, now)
+    judged = ((held, expendable.why_it_stays(box, held, facts, limits, now)) for held in rows)
+    while some := list(islice(judged, AT_ONCE)):
+        going = [held.id for held, reason in some if reason is None]
+        lacking = extent.lacking(limits.copy, conn, box, going) if limits.copy else ()
+        for held, reason in some:
+            yield held, Reason.UNCOPIED if held.id in lacking else reason
 
 
 def limits_of(
-    config: Purge, region: str | None, copied_until: datetime | None
+    config: Purge, region: str | None, copied_until: datetime | None, copy: Path | None
 ) -> dict[Box, Limits]:
-    """Return what the configuration says of each box; `copied_until` is None where no copy is needed."""
+    """Return what the configuration says of each box, and which copy must hold what goes."""
     named = frozenset(filter(None, (contact_of(one, region) for one in config.keep)))
     keep = named | {end for one in named if len(end := tail(one)) == TAIL}
     days = {Box.INBOX: config.inbox_days, Box.SENT: config.sent_days}
-    return {box: Limits(days[box], keep, copied_until) for box in Box}
+    return {box: Limits(days[box], keep, copied_until, copy) for box in Box}

@@ -197,6 +197,38 @@ def test_a_message_waits_for_the_newest_copy(bench, tmp_path):
     assert second in bench.purged("sent")
 
 
+def test_a_message_that_no_copy_holds_stays_though_the_clock_was_behind_when_it_came(
+    bench, tmp_path
+):
+    place = Backup(path=str(tmp_path / "copies"))
+    bench.time.passed_s += 1
+    copy = backup.make(bench.mirror, tmp_path / "copies", bench.time.ours, lambda *_: None)
+    backup.note(bench.mirror, copy, keep=1)
+
+    bench.time.jumped_s = -400 * 86_400.0  # no clock of its own, and no network at its start
+    late = bench.receive(bench.time.now() - 50 * DAY)
+    bench.pull()
+    bench.time.jumped_s = 0.0
+    bench.days(40)
+    bench.purge_all(backup=place)
+
+    assert late in bench.there("inbox")
+    assert bench.purged("inbox")
+
+
+def test_a_copy_that_cannot_be_read_lets_nothing_go(bench, tmp_path):
+    bench.time.passed_s += 1
+    copy = backup.make(bench.mirror, tmp_path / "copies", bench.time.ours, lambda *_: None)
+    backup.note(bench.mirror, copy, keep=1)
+    bench.time.passed_s += 1
+    copy.path.write_bytes(b"x" * copy.bytes)
+
+    purged = bench.purge(backup=Backup(path=str(tmp_path / "copies")))
+
+    assert "cannot be read" in str(purged.failure)
+    assert not bench.deletes()
+
+
 @pytest.mark.parametrize("keep", ["+79990000001", "79990000001", "8 999 000-00-01", "9990000001"])
 @pytest.mark.parametrize("phone", ["+79990000001", "79990000001", "89990000001"])
 def test_a_contact_is_kept_in_every_form_of_its_number_also_without_a_region(make, keep, phone):

@@ -194,12 +194,20 @@ def copied_until(conn: sqlite3.Connection, now: datetime) -> datetime | None:
     """
     Return up to which moment a good copy holds all that was mirrored; None without a copy.
 
-    By the clock of this machine, as `mirrored_at` and `changed_at` are. A copy from the future
-    proves nothing: the clock was wrong when it was made.
+    By the clock of this machine, as `mirrored_at` and `changed_at` are.
+    """
+    newest = newest_until(conn, now)
+    return from_utc_text(newest.at) if newest else None
+
+
+def newest_until(conn: sqlite3.Connection, now: datetime) -> Copy | None:
+    """
+    Return the newest copy that is still there and was made before now.
+
+    One from the future proves nothing: the clock was wrong when it was made.
     """
     stamp = utc_text(now)
-    newest = next((copy for copy in copies(conn) if copy.at <= stamp and copy.is_there), None)
-    return from_utc_text(newest.at) if newest else None
+    return next((copy for copy in copies(conn) if copy.at <= stamp and copy.is_there), None)
 
 
 def _ready(folder: Path) -> None:

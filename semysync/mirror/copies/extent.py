@@ -5,15 +5,30 @@ What was deleted at the service is only here: where copies are made, or a replic
 waits until each of them holds it. This is the place to ask whatever makes copies.
 """
 
+import json
 import sqlite3
+from collections.abc import Collection
+from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from semysync.config import Backup, Purge, Replica
 from semysync.errors import PurgeUnsafe, ReplicaUnseen
+from semysync.mirror.access import real
 from semysync.mirror.copies import backup as backups
 from semysync.mirror.copies.replica import litestream_of, must_be_whole, place_of
 from semysync.mirror.copies.takeover import sentence, taken_by
+from semysync.model import Box
+
+# What the service said of a message. Times are left out, which are written anew where a clock is learnt.
+_SAID = {
+    Box.INBOX: """
+        select id, device_id, phone, text from inbox
+         where id in (select value from json_each(:ids))""",
+    Box.SENT: """
+        select id, device_id, phone, text, status from sent
+         where id in (select value from json_each(:ids))""",
+}
 
 LONGEST_WRITE = timedelta(minutes=1)  #: what bears an earlier time was committed before now
 
@@ -32,6 +47,37 @@ def copied_until(
         return None
     held = [_backed_up(conn, backup, now), _replicated(conn, replica, now)]
     return min((moment for moment in held if moment), default=None)
+
+
+def copy_needed(
+    conn: sqlite3.Connection, purge: Purge, backup: Backup, now: datetime
+) -> Path | None:
+    """Return the copy that must hold what is deleted; None where none is needed, or none is there."""
+    if purge.needs_copy == "no" or backup.path is None:
+        return None
+    copy = backups.newest_until(conn, now)
+    return copy.path if copy else None
+
+
+def lacking(copy: Path, conn: sqlite3.Connection, box: Box, ids: Collection[int]) -> set[int]:
+    """
+    Return which messages a copy does not hold as they stand here.
+
+    Times cannot tell: a clock that was wrong when a message was mirrored, or when the copy was
+    made, puts the two in the wrong order. Raises `PurgeUnsafe` where the copy cannot be read.
+    """
+    if not ids:
+        return set()
+    asked = {"ids": json.dumps(list(ids))}
+    try:
+        with closing(sqlite3.connect(f"{real(copy).as_uri()}?mode=ro", uri=True)) as there:
+            held = set(there.execute(_SAID[box], asked))
+    except sqlite3.Error as exc:
+        raise PurgeUnsafe(
+            f"the copy {copy} cannot be read ({exc}): make another one by `semysync backup`, or "
+            f"{WITHOUT}"
+        ) from None
+    return {row[0] for row in set(conn.execute(_SAID[box], asked)) - held}
 
 
 def _backed_up(conn: sqlite3.Connection, backup: Backup, now: datetime) -> datetime | None:
