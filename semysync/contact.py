@@ -57,6 +57,6 @@ def _dialled_in(region: str, digits: str) -> str | None:
 
 def is_region(code: str) -> bool:
     """Tell whether phonenumbers knows a region by this code, such as `RU`."""
-    import phonenumbers  # noqa: PLC0415
+    import phonenumbers  # noqa: PLC0415  slow
 
     return code in phonenumbers.SUPPORTED_REGIONS

@@ -51,7 +51,7 @@ HOMES = {
         "sandbox.webhooks",  # posts what a phone received, as the service does
     },
     "inotify_simple": {"mirror.watch"},
-    "markupsafe": {"web.hooks"},
+    "markupsafe": {"web.plugin"},
     "phonenumbers": {"contact"},
     "prometheus_client": {"follow"},
     "pyarrow": {"cli.formats"},

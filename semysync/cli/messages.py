@@ -357,7 +357,7 @@ def print_messages(rows: Sequence[Row], *, latest_last: bool = False) -> None:
                 "<" if row["direction"] == "in" else ">",
                 row["name"] or row["contact"],
                 "" if row["direction"] == "in" else [Piece(row["status"], COLOURS.get(row["status"], ""))],
-                marked(row["marked"]) if "marked" in row.keys() else row["text"],  # noqa: SIM118
+                marked(row["marked"]) if "marked" in row.keys() else row["text"],
             )
             for row in rows
         ],
@@ -378,7 +378,7 @@ def marked(text: str | None) -> list[Piece]:
 def shown(row: Row) -> dict[str, object]:
     """Return a message, or a conversation, for JSON."""
     ours = {"in_utc", "score", "marked"}
-    return {key: row[key] for key in row.keys() if key not in ours}  # noqa: SIM118
+    return {key: row[key] for key in row.keys() if key not in ours}
 
 
 def local_minute(text: str | None, *, in_utc: bool) -> str:

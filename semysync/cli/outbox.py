@@ -105,7 +105,7 @@ def outbox(
 
 def columns_of(row: Row) -> dict[str, object]:
     """Return a draft as the table has it."""
-    return {name: row[name] for name in row.keys() if name not in drafts.OURS}  # noqa: SIM118
+    return {name: row[name] for name in row.keys() if name not in drafts.OURS}
 
 
 def waits_for(row: Row, blocked: str | None) -> str:

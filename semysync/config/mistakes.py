@@ -40,7 +40,7 @@ def _paths(sections: Mapping[str, Any]) -> Iterator[str]:
         ("http", "webhook_secrets_file"),
     ):
         path = getattr(sections[name], key)
-        if path and ("\0" in path or (path[0] == "~" and os.path.expanduser(path) == path)):  # noqa: PTH111
+        if path and ("\0" in path or (path[0] == "~" and os.path.expanduser(path) == path)):  # noqa: PTH111  never raises
             yield f"[{name}] {key} = {shown(key, path)}: expected a path; no file can have this one"
 
 
@@ -52,7 +52,7 @@ def _address(api: Api) -> Iterator[str]:
         url = urlsplit(api.base_url)
         complete = url.scheme in {"http", "https"} and _is_host(url.hostname) and url.port != 0
         if re.search(r"[\x00-\x20\x7f]", api.base_url):
-            raise ValueError  # noqa: TRY301
+            raise ValueError  # noqa: TRY301  as `urlsplit` does
     except ValueError:  # a port that is none, half an IPv6 address
         yield f"[api] base_url: expected an address such as {Api().base_url}"
         return

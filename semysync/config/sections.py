@@ -161,7 +161,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         if token := environ.get("SEMYSYNC_TOKEN"):
             return _checked_token(token, "$SEMYSYNC_TOKEN")
         credential = Path(environ.get("CREDENTIALS_DIRECTORY", "/"), "token")
-        if "CREDENTIALS_DIRECTORY" in environ and os.path.exists(credential):  # noqa: PTH110
+        if "CREDENTIALS_DIRECTORY" in environ and os.path.exists(credential):  # noqa: PTH110  never raises
             return _token_in(credential, f"the credential {credential}")
         raise ConfigError(
             "no token: `semysync init` asks for it; or set `token_file` in [api], or "

@@ -161,7 +161,7 @@ class Process:
                     "configuration.needs_restart", mirror=str(mirror), until=str(self._mirror)
                 )
         except ConfigError as exc:
-            log.error("configuration.kept", mistakes=str(exc))  # noqa: TRY400  it is a sentence
+            log.error("configuration.kept", mistakes=str(exc))
             self._systemd.status("the configuration has mistakes, the former one stays in force")
             self._ready()
             return
@@ -177,7 +177,7 @@ class Process:
             self.start()
         except SemysyncError as exc:
             if str(exc) != self._held_up:
-                log.error("daemon.held_up", error=str(exc))  # noqa: TRY400  it is a sentence
+                log.error("daemon.held_up", error=str(exc))
             self._held_up = str(exc)
 
     def stop(self, code: int = 0, longer_s: float = 0) -> None:

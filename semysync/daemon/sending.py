@@ -132,7 +132,7 @@ class Sending:
                 if str(exc) != self._said:  # a full disk is told once, not every ten seconds
                     self._said = str(exc)
                     known = isinstance(exc, SemysyncError)
-                    log.error("sending.failed", error=str(exc), exc_info=not known)  # noqa: TRY400
+                    log.error("sending.failed", error=str(exc), exc_info=not known)
             self._failures += 1
             self._stopping.wait(min(FIRST_S * 2 ** min(self._failures - 1, 10), AGAIN_S))
 

@@ -148,7 +148,7 @@ class Post:
         return urlsplit(self._url).hostname or "the address"
 
     def _posted(self, body: bytes, headers: Mapping[str, str], line: Line) -> tuple[int, str]:
-        import httpx  # noqa: PLC0415
+        import httpx  # noqa: PLC0415  slow
 
         kept = bytearray()
         with self._client().stream(
@@ -164,7 +164,7 @@ class Post:
 
     def _client(self) -> Any:
         """Return the client: to make one reads all the certificates of this machine."""
-        import httpx  # noqa: PLC0415
+        import httpx  # noqa: PLC0415  slow
 
         if self._http is None:
             own = is_this_machine(self._shown)  # no proxy for it

@@ -2,7 +2,7 @@
 What becomes of hints: they wake the pull of their box, and are compared with it afterwards.
 
 `Doorbell` decides when to ring: at most once a second for each box, and never not at all.
-`Pending` remembers the messages that were named, until the mirror has them; what it has not got
+`Awaited` remembers the messages that were named, until the mirror has them; what it has not got
 after some minutes is kept in the table `unconfirmed`. Until then nothing is stored: a forged call
 leaves no more than that, and a stop forgets it, since polling brings whatever a list shows.
 """
@@ -66,7 +66,7 @@ class Doorbell:
         self._ring(box)
 
 
-class Pending:
+class Awaited:
     """The messages that webhooks named and that are not in the mirror yet; for any thread."""
 
     def __init__(
@@ -130,8 +130,8 @@ class Pending:
 class Settling:
     """Compares hints with the mirror now and then, in a thread of its own."""
 
-    def __init__(self, pending: Pending) -> None:
-        self._pending = pending
+    def __init__(self, awaited: Awaited) -> None:
+        self._awaited = awaited
         self._stopping = Event()
         self._thread = Thread(target=self._run, name="hints", daemon=True)
 
@@ -147,11 +147,11 @@ class Settling:
         said = ""
         while not self._stopping.wait(LOOK_EVERY_S):
             try:
-                if kept := self._pending.settle():
+                if kept := self._awaited.settle():
                     log.warning("webhook.unconfirmed", messages=kept, kept_in="unconfirmed")
                 said = ""
             except Exception as exc:
                 if str(exc) != said:
                     said = str(exc)
                     known = isinstance(exc, SemysyncError)
-                    log.error("hints.unsettled", error=said, exc_info=not known)  # noqa: TRY400
+                    log.error("hints.unsettled", error=said, exc_info=not known)

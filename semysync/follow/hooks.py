@@ -288,7 +288,7 @@ class Followers:
                     with writing(conn):
                         followers.add(conn, self._bells, datetime.now(UTC))
             except SemysyncError as exc:  # each will begin as soon as it can
-                log.error("hooks.delayed", error=str(exc))  # noqa: TRY400  it is a sentence
+                log.error("hooks.delayed", error=str(exc))
         for thread in self._threads:
             thread.start()
 
@@ -317,7 +317,7 @@ class Followers:
                 if str(exc) != said:  # a full disk is told once, not every ten seconds
                     said = str(exc)
                     known = isinstance(exc, SemysyncError)
-                    log.error(  # noqa: TRY400  it is a sentence
+                    log.error(
                         "hook.stands_still", hook=follower.name, error=said, exc_info=not known
                     )
                 follower.close()
@@ -340,7 +340,7 @@ class Followers:
                 if str(exc) != said:
                     said = str(exc)
                     known = isinstance(exc, SemysyncError)
-                    log.error("events.unheard", error=said, exc_info=not known)  # noqa: TRY400
+                    log.error("events.unheard", error=said, exc_info=not known)
                 self._stopping.wait(AGAIN_S)
             finally:
                 self._watch = None

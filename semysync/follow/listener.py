@@ -33,7 +33,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from semysync.config.listening import Address
 from semysync.errors import SemysyncError
 from semysync.follow.calls import fields_of, hint_of
-from semysync.follow.hints import Doorbell, Pending
+from semysync.follow.hints import Awaited, Doorbell
 from semysync.follow.metrics import Metrics
 from semysync.mirror.file import explained, open_reader
 
@@ -75,7 +75,7 @@ class Listener:
         *,
         secrets: Sequence[str],
         served: Served,
-        pending: Pending,
+        awaited: Awaited,
         hasten: Hasten,
         metrics: Metrics,
     ) -> None:
@@ -83,7 +83,7 @@ class Listener:
         self._mirror = mirror
         self._secrets = [sha256(secret.encode()).digest() for secret in secrets]
         self._served = served
-        self._pending = pending
+        self._awaited = awaited
         self._hasten = hasten
         self._metrics = metrics
         self._devices: dict[str, set[int]] = {}
@@ -123,7 +123,7 @@ class Listener:
             except OSError as exc:
                 if str(exc) != said:
                     said = str(exc)
-                    log.error(  # noqa: TRY400  it is a sentence
+                    log.error(
                         "http.not_listening",
                         address=_shown(self._address),
                         error=f"{exc.strerror or exc}: free it, or change `listen` in [http]",
@@ -195,7 +195,7 @@ class Listener:
         if hint:
             if hint.device_id:
                 self._devices.setdefault(box, set()).add(hint.device_id)
-            if not self._pending.add(hint):
+            if not self._awaited.add(hint):
                 outcome = "too_many"
         self._metrics.called(box, outcome)
         log.debug("webhook.called", path=f"/webhook/***/{request.path_params['end']}")

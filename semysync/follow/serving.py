@@ -70,34 +70,32 @@ class Following:
         self, config: Config, mirror: Path, hint: Callable[[str, Collection[int]], object]
     ) -> None:
         try:
-            from semysync.follow.hints import Pending, Settling  # noqa: PLC0415  extras
-            from semysync.follow.listener import Listener, Served  # noqa: PLC0415
-            from semysync.follow.metrics import Metrics  # noqa: PLC0415
+            from semysync.follow.hints import Awaited, Settling  # noqa: PLC0415  extras
+            from semysync.follow.listener import Listener, Served  # noqa: PLC0415  extras
+            from semysync.follow.metrics import Metrics  # noqa: PLC0415  extras
         except ImportError as exc:
-            log.error(  # noqa: TRY400  it is a sentence
-                "http.lacks", error=f"{exc.name} is missing: pip install 'semysync[http]'"
-            )
+            log.error("http.lacks", error=f"{exc.name} is missing: pip install 'semysync[http]'")
             return
         http = config.http
         secrets: list[str] = []
         try:
             secrets = config.webhook_secrets()
         except ConfigError as exc:
-            log.error("http.without_webhooks", error=str(exc))  # noqa: TRY400
+            log.error("http.without_webhooks", error=str(exc))
         place = address(http.listen or "")
         served = Served(
             health=place.is_loopback if http.health == "auto" else http.health,
             metrics=place.is_loopback if http.metrics == "auto" else http.metrics,
         )
-        pending = Pending(mirror, region=config.contacts.region)
+        awaited = Awaited(mirror, region=config.contacts.region)
         self._metrics = Metrics(mirror)
-        self._settling = Settling(pending)
+        self._settling = Settling(awaited)
         self._listener = Listener(
             place,
             mirror,
             secrets=secrets,
             served=served,
-            pending=pending,
+            awaited=awaited,
             hasten=hint,
             metrics=self._metrics,
         )

@@ -96,7 +96,7 @@ OF_NAME = f"""
  where contacts.contact in (select value from json_each(:called)) or contacts.contact like :like escape '\\'
     or (:digits <> '' and contacts.contact like :digits)
  order by conversations.last_at desc limit :most
-"""  # noqa: S608
+"""
 NAMED = "select contact, name from contacts where name is not null"
 OF_CONTACT = f"{CONVERSATIONS} where contacts.contact = ?"
 
@@ -315,7 +315,7 @@ def _search_in(arm: str, box: str, query: Query, *, few: bool, everyone: bool) -
     order = "id"
     if query.match and few:
         clauses.append(
-            f"exists (select 1 from {hits} where {hits} match :words and rowid = {box}.id)"  # noqa: S608
+            f"exists (select 1 from {hits} where {hits} match :words and rowid = {box}.id)"
         )
     elif query.match:
         clauses.append(f"{hits} match :words")

@@ -18,7 +18,7 @@ from structlog.testing import capture_logs
 from semysync.config import Config
 from semysync.config.listening import Address, Http
 from semysync.follow import hints, listener
-from semysync.follow.hints import Pending
+from semysync.follow.hints import Awaited
 from semysync.follow.listener import LARGEST_CALL, Listener, Served
 from semysync.follow.metrics import Metrics
 from semysync.follow.serving import Following
@@ -44,7 +44,7 @@ class Ears:
         self.mirror = mirror
         self.hastened = []
         self.now = 0.0
-        self.pending = Pending(mirror, clock=lambda: self.now)
+        self.awaited = Awaited(mirror, clock=lambda: self.now)
         self.metrics = Metrics(mirror)
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
@@ -53,7 +53,7 @@ class Ears:
             mirror,
             secrets=[SECRET, OTHER],
             served=served,
-            pending=self.pending,
+            awaited=self.awaited,
             hasten=lambda box, devices: self.hastened.append((box, sorted(devices))),
             metrics=self.metrics,
         )
@@ -105,14 +105,14 @@ def test_a_call_is_answered_and_wakes_its_box_and_device(ears, http, secret, end
     assert answered.status_code == 200
     assert ears.hastened == [(box, [351])]
     assert ears.counted() == {(box, "hint"): 1}
-    assert len(ears.pending) == 1
+    assert len(ears.awaited) == 1
 
 
 def test_a_call_by_get_or_without_an_id_wakes_too(ears, http):
     assert http.get(f"/webhook/{SECRET}/inbox").status_code == 200
 
     assert ears.hastened == [("inbox", [])]
-    assert len(ears.pending) == 0
+    assert len(ears.awaited) == 0
 
 
 def test_many_calls_wake_at_once_and_then_once(ears, http, monkeypatch):
@@ -122,7 +122,7 @@ def test_many_calls_wake_at_once_and_then_once(ears, http, monkeypatch):
 
     assert ears.hastened[0] == ("inbox", [1])
     assert ears.hastened[1] == ("inbox", [1, 2])
-    assert len(ears.pending) == 19
+    assert len(ears.awaited) == 19
 
 
 @pytest.mark.parametrize(
@@ -218,7 +218,7 @@ def test_a_thousand_bad_calls_leave_no_trace_but_a_counter(ears, http, mirror):
 
     assert dump(mirror) == before
     assert ears.hastened == []
-    assert len(ears.pending) == 0
+    assert len(ears.awaited) == 0
     assert logged == []
     assert ours == []
     assert ears.counted() == {("none", "unknown"): 500, ("none", "too_large"): 250}
@@ -239,7 +239,7 @@ def test_more_messages_than_can_be_remembered_do_no_harm(ears, http, monkeypatch
     for number in range(1, 5):
         assert http.post(f"/webhook/{SECRET}/inbox", data={"id": number}).status_code == 200
 
-    assert len(ears.pending) == 2
+    assert len(ears.awaited) == 2
     assert ears.counted() == {("inbox", "hint"): 2, ("inbox", "too_many"): 2}
 
 
@@ -252,14 +252,14 @@ CALL = {"id": "77", "phone": "*100#", "msg": "Balance 12", "type": "0", "id_devi
 def test_a_message_that_no_list_shows_is_kept_and_told_once(ears, http, ask):
     http.post(f"/webhook/{SECRET}/inbox", data=CALL)
     ears.wait(hints.SETTLE_S - 2)
-    early = ears.pending.settle()
+    early = ears.awaited.settle()
     ears.now += 1
-    kept = ears.pending.settle()
+    kept = ears.awaited.settle()
     http.post(f"/webhook/{SECRET}/inbox", data=CALL)  # repeated
     ears.now *= 3
-    ears.pending.settle()
+    ears.awaited.settle()
 
-    assert (early, kept, len(ears.pending)) == (0, 1, 0)
+    assert (early, kept, len(ears.awaited)) == (0, 1, 0)
     row = ask("select box, message_id, device_id, phone, contact, text, channel from unconfirmed")
     assert row == [("inbox", 77, 351, "*100#", "*100#", "Balance 12", "sms")]
     (called_at, fields) = ask("select called_at, fields from unconfirmed")[0]
@@ -279,10 +279,10 @@ def test_a_message_that_comes_is_forgotten_and_one_that_comes_late_is_let_go(
         http.post(f"/webhook/{SECRET}/inbox", data=CALL | {"id": number})
     happen("one")  # 101
     ears.wait(hints.SETTLE_S)
-    ears.pending.settle()
+    ears.awaited.settle()
     late = ask("select message_id from unconfirmed")
     happen("two")  # 102
-    ears.pending.settle()
+    ears.awaited.settle()
 
     assert late == [(102,)]
     assert ask("select * from unconfirmed") == []
@@ -293,9 +293,9 @@ def test_where_its_box_cannot_be_read_no_message_is_missing_from_it(ears, http, 
     http.post(f"/webhook/{SECRET}/inbox", data=CALL)
     ears.look("inbox", datetime.now(UTC) - timedelta(hours=2))  # before the call
     ears.wait(3600, looks=looks)
-    during = ears.pending.settle()
+    during = ears.awaited.settle()
     ears.wait(1)
-    after = ears.pending.settle()
+    after = ears.awaited.settle()
 
     assert (during, after) == (0, 1)
     assert ask("select message_id from unconfirmed") == [(77,)]
@@ -306,7 +306,7 @@ def test_half_an_emoji_in_a_call_does_not_hold_up_the_others(ears, http, ask):
     http.post(f"/webhook/{SECRET}/inbox", content=broken)
     http.post(f"/webhook/{SECRET}/inbox", data=CALL)
     ears.wait(hints.SETTLE_S)
-    ears.pending.settle()
+    ears.awaited.settle()
 
     assert ask("select message_id, text from unconfirmed") == [(76, "?"), (77, "Balance 12")]
 
@@ -314,7 +314,7 @@ def test_half_an_emoji_in_a_call_does_not_hold_up_the_others(ears, http, ask):
 def test_what_is_sent_in_bulk_does_not_crowd_out_what_comes_in(ears, monkeypatch):
     monkeypatch.setattr(hints, "MOST", 3)
     taken = [
-        ears.pending.add(unconfirmed.Hint(box, number, None, None, None, "sms", {}))
+        ears.awaited.add(unconfirmed.Hint(box, number, None, None, None, "sms", {}))
         for box in ("sent", "inbox")
         for number in range(1, 6)
     ]
@@ -327,10 +327,10 @@ def test_only_so_many_are_kept(ears, ask, monkeypatch):
     for number in range(1, 7):
         fields = {"id": str(number)}
         hint = unconfirmed.Hint("inbox", number, None, None, None, "sms", fields)
-        ears.pending.add(hint)
+        ears.awaited.add(hint)
     ears.wait(hints.SETTLE_S)
 
-    ears.pending.settle()
+    ears.awaited.settle()
 
     assert ask("select message_id from unconfirmed") == [(4,), (5,), (6,)]
 
@@ -339,7 +339,7 @@ def test_a_hook_gets_what_no_list_shows(ears, http, follow, deliveries):
     follower = follow(on=["webhook.unconfirmed"], match={"contact": "[*]100#"}, run=["cat"])
     http.post(f"/webhook/{SECRET}/inbox", data=CALL)
     ears.wait(hints.SETTLE_S)
-    ears.pending.settle()
+    ears.awaited.settle()
 
     while follower.step() <= 0:
         pass
@@ -394,7 +394,7 @@ def test_a_mistake_of_ours_is_logged_and_answered(ears, http, monkeypatch):
     def broken(_hint):
         raise ZeroDivisionError
 
-    monkeypatch.setattr(ears.pending, "add", broken)
+    monkeypatch.setattr(ears.awaited, "add", broken)
     with capture_logs() as logged:
         answered = http.post(f"/webhook/{SECRET}/inbox", data={"id": 1})
 

@@ -311,10 +311,7 @@ def _copied(source: sqlite3.Connection, mirror: Path, part: Path, watch: Watch) 
 
 def _counts(conn: sqlite3.Connection) -> dict[str, int]:
     names = [row[0] for row in conn.execute(TABLES)]
-    return {
-        name: conn.execute(f'select count(*) from "{name}"').fetchone()[0]  # noqa: S608  a table's name
-        for name in names
-    }
+    return {name: conn.execute(f'select count(*) from "{name}"').fetchone()[0] for name in names}
 
 
 def _differences(wanted: Mapping[str, int], found: Mapping[str, int]) -> list[str]:

@@ -28,7 +28,6 @@ WHY = {
 }
 
 OURS = ("is_seen", "stuck_because")  #: what is shown of a draft beside its columns
-IN_FLIGHT = ("sending", "unknown", "accepted", "on_phone", "cancelling")
 
 AT_ONCE = 500  #: drafts released in one transaction
 NEWEST = 1_000  #: the last finished drafts are looked for among so many
@@ -104,7 +103,7 @@ HAVE_ENDED = f"""
                order by coalesce(finished_at, updated_at) desc, id desc
                limit :limit)
  order by coalesce(finished_at, updated_at) desc, outbox.id desc
-"""  # noqa: S608
+"""
 
 NEWS = """
 select seq, at, substr(kind, 7) as what

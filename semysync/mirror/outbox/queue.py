@@ -88,7 +88,7 @@ _DUE = f"""
                           and substr(other.text, 1, 60) = substr(outbox.text, 1, 60))
      order by priority desc, outbox.id
      limit :window
-"""  # noqa: S608
+"""
 
 CLAIM = """
 with due as materialized (-- due
@@ -113,9 +113,9 @@ ANY_UNSEEN = """
 select exists (select 1 from outbox where contact is null and status in ('queued', 'held'))
 """
 
-EXPIRED = f"select id, error from outbox where status = 'queued' and {_EXPIRES_AT} <= :now"  # noqa: S608
+EXPIRED = f"select id, error from outbox where status = 'queued' and {_EXPIRES_AT} <= :now"
 
-IS_EXPIRED = f"select {_EXPIRES_AT} <= :now from outbox where id = :draft_id"  # noqa: S608
+IS_EXPIRED = f"select {_EXPIRES_AT} <= :now from outbox where id = :draft_id"
 
 EXPIRE = """
 update outbox

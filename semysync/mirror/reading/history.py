@@ -71,8 +71,8 @@ select seq, box, message_id
 _SHOWN = "at, direction, messages.contact, name, text, status, device, channel, phone, id, in_utc"
 
 _ONE = {
-    "inbox": f"select {_SHOWN} from ({_RECEIVED} from inbox where id = :id) as messages",  # noqa: S608
-    "sent": f"select {_SHOWN} from ({_SENT} from sent where id = :id) as messages",  # noqa: S608
+    "inbox": f"select {_SHOWN} from ({_RECEIVED} from inbox where id = :id) as messages",
+    "sent": f"select {_SHOWN} from ({_SENT} from sent where id = :id) as messages",
 }
 
 #: a row for each conversation; `in_utc` says whether `last_at` is UTC, or as it was printed
@@ -135,13 +135,13 @@ def hits(
     named = wanted._asdict() | {"match": query.match, "limit": limit, "among": BEST_AMONG}
     clauses = [*wanted.clauses(), *([] if query.is_indexed else ["fits(text)"])]
     arms = [
-        f"select * from (select * from ({arm}) as messages{_where(clauses)} limit :among)"  # noqa: S608
+        f"select * from (select * from ({arm}) as messages{_where(clauses)} limit :among)"
         for direction, arm in _HITS.items()
         if wanted.direction in {None, direction}
     ]
     order = "at desc, id desc" if newest_first else "score, at desc, id desc"
     return conn.execute(
-        f"select {_SHOWN}, score, marked from ({' union all '.join(arms)}) as messages "  # noqa: S608
+        f"select {_SHOWN}, score, marked from ({' union all '.join(arms)}) as messages "
         f"{_JOINED} order by {order} limit :limit",
         named,
     ).fetchall()

@@ -25,8 +25,8 @@ _MESSAGES = """
 
 #: every table that holds something of a person, and how its rows are known, dependent ones first
 PLACES = {
-    "deliveries": f"seq in (select seq from events where {_MESSAGES})",  # noqa: S608
-    "attempts": f"draft_id in (select id from outbox where {_DRAFTS})",  # noqa: S608
+    "deliveries": f"seq in (select seq from events where {_MESSAGES})",
+    "attempts": f"draft_id in (select id from outbox where {_DRAFTS})",
     "arrivals": "sent_id in (select id from sent where contact = :contact)",
     "pending": "message_id in (select id from sent where contact = :contact)",
     "unconfirmed": "contact = :contact",
@@ -45,13 +45,13 @@ UNFINISHED = f"""
 select id from outbox
  where {_DRAFTS} and status not in ('sent', 'delivered', 'failed', 'cancelled', 'rejected', 'expired')
  order by id
-"""  # noqa: S608
+"""
 
 REMEMBER = {
     box: f"""
 insert or ignore into forgotten
 select '{box}', id from {box} where contact = :contact limit :most
-"""  # noqa: S608
+"""
     for box in ("inbox", "sent")
 }
 
@@ -60,7 +60,7 @@ REMOVE = {
     box: f"""
 delete from {box} where contact = :contact
    and id in (select id from forgotten where box = '{box}')
-"""  # noqa: S608
+"""
     for box in ("inbox", "sent")
 }
 
@@ -117,7 +117,7 @@ def data(conn: sqlite3.Connection, contact: str) -> Iterator[tuple[str, sqlite3.
     """Return everything about a contact, row by row, each with its table."""
     prepare(conn)
     for table, is_theirs in reversed(PLACES.items()):
-        query = f"select * from {table} where {is_theirs}"  # noqa: S608
+        query = f"select * from {table} where {is_theirs}"
         for row in conn.execute(query, {"contact": contact}):
             yield table, row
 
@@ -127,7 +127,7 @@ def counts(conn: sqlite3.Connection, contact: str) -> dict[str, int]:
     prepare(conn)
     found = {
         table: conn.execute(
-            f"select count(*) from {table} where {is_theirs}",  # noqa: S608
+            f"select count(*) from {table} where {is_theirs}",
             {"contact": contact},
         ).fetchone()[0]
         for table, is_theirs in reversed(PLACES.items())
@@ -156,7 +156,7 @@ def forget(
     with writing(conn):
         gone = {
             table: conn.execute(
-                f"delete from {table} where {PLACES[table]}",  # noqa: S608
+                f"delete from {table} where {PLACES[table]}",
                 named,
             ).rowcount
             for table in REMOVED
@@ -195,7 +195,7 @@ def _merge(conn: sqlite3.Connection, index: str) -> None:
     while True:
         before = conn.total_changes
         with writing(conn):
-            conn.execute(f"insert into {index} ({index}, rank) values ('merge', ?)", (pages,))  # noqa: S608
+            conn.execute(f"insert into {index} ({index}, rank) values ('merge', ?)", (pages,))
         if conn.total_changes - before < 2:
             return
         pages = MERGED

@@ -106,6 +106,5 @@ ALL = (INBOX, SENT, *INDEXES, *SEARCH_TABLES, *SEARCH_TRIGGERS)
 
 # An index that holds what its box does not say any more is damaged by the next change.
 REBUILD = {
-    box: f"insert into {box}_fts ({box}_fts) values ('rebuild')"  # noqa: S608  names of ours
-    for box in ("inbox", "sent")
+    box: f"insert into {box}_fts ({box}_fts) values ('rebuild')" for box in ("inbox", "sent")
 }

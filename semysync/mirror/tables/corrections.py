@@ -97,7 +97,9 @@ def learn(
     if locale.phone_timezone == "auto":
         for number, offset in was.phones.items():
             if offset != now.phones[number]:
-                rows += _move_phone(conn, knowing, between, number, offset, now.phones[number])
+                rows += _move_phone(
+                    conn, knowing, between, number, was=offset, now=now.phones[number]
+                )
     with writing(conn):
         clocks.learn(conn, now)
     if awaited:  # what another program has stored meanwhile, which could not know
@@ -164,11 +166,12 @@ def _write(
         between()
 
 
-def _move_phone(  # noqa: PLR0917
+def _move_phone(
     conn: sqlite3.Connection,
     knowing: Writing,
     between: Between,
     device_id: int,
+    *,
     was: int,
     now: int,
 ) -> int:

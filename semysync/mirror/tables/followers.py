@@ -60,7 +60,7 @@ update deliveries
                where follower = :name and status = 'failing'
                  and seq > (select position from followers where name = :name))
 returning seq
-"""  # noqa: S608  words of ours
+"""
 
 GO_ON_AT = "update followers set position = :position where name = :name and position < :position"
 

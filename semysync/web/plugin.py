@@ -223,7 +223,7 @@ async def _device(datasette: "Datasette", database: str, number: int) -> Markup 
 
 def _is_utc(row: Row, table: str | None, column: str) -> bool:
     offset = OFFSETS.get((table or "", column))
-    return offset is None or offset not in row.keys() or row[offset] is not None  # noqa: SIM118
+    return offset is None or offset not in row.keys() or row[offset] is not None
 
 
 def time(text: str, *, is_utc: bool = True) -> Markup:
