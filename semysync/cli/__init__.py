@@ -13,7 +13,8 @@ from typing import Any
 import click
 
 from semysync import __version__
-from semysync.cli.common import complain, examples
+from semysync.cli.options import examples
+from semysync.cli.printing import complain
 from semysync.errors import SemysyncError
 
 #: the commands in the order in which the help shows them
@@ -33,7 +34,6 @@ FILES = {
     **dict.fromkeys(("conversations", "search"), "messages"),
     "send": "sending",
     "export": "exporting",
-    "devices": "reading",
     "verify": "verifying",
     "purge": "purging",
     "forget": "forgetting",

@@ -8,16 +8,8 @@ from pathlib import Path
 
 import click
 
-from semysync.cli.common import (
-    complain,
-    config_option,
-    configured,
-    database_option,
-    examples,
-    json_option,
-    one_line,
-    print_json,
-)
+from semysync.cli.options import config_option, configured, database_option, examples, json_option
+from semysync.cli.printing import complain, one_line, print_json
 from semysync.errors import ConfigError, SemysyncError
 
 

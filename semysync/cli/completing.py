@@ -7,7 +7,7 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
-from semysync.cli.common import reader_path
+from semysync.cli.options import reader_path
 from semysync.errors import SemysyncError
 from semysync.mirror.file import open_reader
 

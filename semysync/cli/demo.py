@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from semysync.cli.common import examples, one_line, print_table
+from semysync.cli.options import examples
+from semysync.cli.printing import one_line, print_table
 from semysync.cli.pulling import make_sync, open_store, progress_bars
 from semysync.cli.reading import short_time
 from semysync.config import Api, Config

@@ -6,14 +6,8 @@ from pathlib import Path
 
 import click
 
-from semysync.cli.common import (
-    config_option,
-    database_option,
-    examples,
-    json_option,
-    one_line,
-    print_json,
-)
+from semysync.cli.options import config_option, database_option, examples, json_option
+from semysync.cli.printing import one_line, print_json
 from semysync.cli.status import paint
 from semysync.config import Config, load
 from semysync.errors import ConfigError

@@ -15,17 +15,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from semysync.cli import completing
-from semysync.cli.common import (
-    complain,
+from semysync.cli.options import (
     config_option,
     configured,
     database_option,
     examples,
     json_option,
-    one_line,
-    print_json,
     reader_path,
 )
+from semysync.cli.printing import complain, one_line, print_json
 from semysync.mirror.file import explained, open_reader, writing
 from semysync.mirror.lock import Right, is_held
 from semysync.mirror.outbox import drafts

@@ -11,13 +11,9 @@ from typing import Any
 import click
 
 from semysync.cli import completing, formats, pages
-from semysync.cli.common import (
-    complain,
-    config_option,
-    database_option,
-    examples,
-)
 from semysync.cli.messages import narrowed, narrowing
+from semysync.cli.options import config_option, database_option, examples
+from semysync.cli.printing import complain
 from semysync.cli.reading import reading
 from semysync.mirror.reading import export as exports
 from semysync.mirror.reading import person as persons

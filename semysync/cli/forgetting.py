@@ -7,16 +7,9 @@ from pathlib import Path
 import click
 
 from semysync.cli import completing
-from semysync.cli.common import (
-    complain,
-    config_option,
-    database_option,
-    examples,
-    json_option,
-    print_json,
-    reader_path,
-)
 from semysync.cli.drafts import agreed
+from semysync.cli.options import config_option, database_option, examples, json_option, reader_path
+from semysync.cli.printing import complain, print_json
 from semysync.mirror.file import explained
 from semysync.mirror.outbox.drafts import open_outbox
 from semysync.mirror.reading import person

@@ -4,7 +4,8 @@ import difflib
 
 import click
 
-from semysync.cli.common import examples, json_option, page, print_json, print_table
+from semysync.cli.options import examples, json_option
+from semysync.cli.printing import page, print_json, print_table
 from semysync.mirror.reading.queries import QUERIES, Query
 
 

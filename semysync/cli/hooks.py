@@ -9,18 +9,9 @@ from typing import Any
 
 import click
 
-from semysync.cli.common import (
-    complain,
-    config_option,
-    configured,
-    database_option,
-    examples,
-    json_option,
-    one_line,
-    print_json,
-    print_table,
-)
+from semysync.cli.options import config_option, configured, database_option, examples, json_option
 from semysync.cli.outbox import time_in
+from semysync.cli.printing import complain, one_line, print_json, print_table
 from semysync.config import Config, Hook
 from semysync.mirror.file import check_version, connect, explained, must_exist, open_reader, writing
 from semysync.mirror.lock import Right, is_held

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from semysync.cli.common import complain, examples, json_option, one_line, print_json, print_table
+from semysync.cli.options import examples, json_option
+from semysync.cli.printing import complain, one_line, print_json, print_table
 from semysync.config import Config, load, usual_place
 from semysync.contact import is_region
 from semysync.errors import ConfigError, Refused, Throttled

@@ -14,19 +14,9 @@ from typing import Any
 import click
 
 from semysync.cli import completing
-from semysync.cli.common import (
-    Piece,
-    config_option,
-    database_option,
-    examples,
-    json_option,
-    one_line,
-    print_json,
-    print_json_line,
-    print_table,
-    reader_path,
-)
 from semysync.cli.moments import local_zone, past
+from semysync.cli.options import config_option, database_option, examples, json_option, reader_path
+from semysync.cli.printing import Piece, one_line, print_json, print_json_line, print_table
 from semysync.cli.reading import MOST, reading
 from semysync.contact import contact_of
 from semysync.errors import MirrorUnusable

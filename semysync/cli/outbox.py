@@ -10,18 +10,10 @@ from sqlite3 import Row
 
 import click
 
-from semysync.cli.common import (
-    config_option,
-    database_option,
-    examples,
-    json_option,
-    one_line,
-    print_json,
-    print_table,
-    reader_path,
-)
 from semysync.cli.drafts import HIGHEST_ID, warn_without_daemon
 from semysync.cli.moments import local_zone
+from semysync.cli.options import config_option, database_option, examples, json_option, reader_path
+from semysync.cli.printing import one_line, print_json, print_table
 from semysync.mirror.file import explained, open_reader
 from semysync.mirror.outbox import drafts
 from semysync.mirror.outbox.drafts import ENDED, WAITING, WHY

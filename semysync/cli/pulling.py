@@ -10,16 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from semysync.cli.common import (
-    complain,
-    config_option,
-    configured,
-    database_option,
-    examples,
-    json_option,
-    one_line,
-    print_json,
-)
+from semysync.cli.options import config_option, configured, database_option, examples, json_option
+from semysync.cli.printing import complain, one_line, print_json
 from semysync.config import Config
 from semysync.errors import (
     MirrorBusy,

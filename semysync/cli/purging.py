@@ -10,16 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from semysync.cli.common import (
-    complain,
-    config_option,
-    configured,
-    database_option,
-    examples,
-    json_option,
-    print_json,
-    print_table,
-)
+from semysync.cli.options import config_option, configured, database_option, examples, json_option
+from semysync.cli.printing import complain, print_json, print_table
 from semysync.cli.pulling import advice, make_sync, progress_bars
 from semysync.config import Config
 from semysync.errors import PurgeUnsafe

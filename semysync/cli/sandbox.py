@@ -5,7 +5,8 @@ import signal
 
 import click
 
-from semysync.cli.common import examples, json_option, print_json
+from semysync.cli.options import examples, json_option
+from semysync.cli.printing import print_json
 
 
 @click.command(

@@ -17,19 +17,11 @@ from typing import Any
 import click
 
 from semysync.cli import completing
-from semysync.cli.common import (
-    complain,
-    config_option,
-    database_option,
-    examples,
-    json_option,
-    one_line,
-    print_json,
-    reader_path,
-)
 from semysync.cli.drafts import warn_without_daemon, writing_drafts
 from semysync.cli.moments import local_text, local_zone, moment
+from semysync.cli.options import config_option, database_option, examples, json_option, reader_path
 from semysync.cli.outbox import columns_of, time_in, waits_for
+from semysync.cli.printing import complain, one_line, print_json
 from semysync.mirror.file import writing
 from semysync.mirror.outbox import drafts
 from semysync.mirror.outbox.drafts import Added, NotAllowed

@@ -12,8 +12,8 @@ from typing import BinaryIO
 
 import click
 
-from semysync.cli.common import complain, print_json
 from semysync.cli.drafts import warn_without_daemon, writing_drafts
+from semysync.cli.printing import complain, print_json
 from semysync.cli.sending import MANY_PARTS, add, parts_of
 from semysync.cli.sheet import BadSheet, Line, lines
 from semysync.mirror.file import writing

@@ -9,14 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from semysync.cli.common import (
-    config_option,
-    database_option,
-    examples,
-    json_option,
-    one_line,
-    print_json,
-)
+from semysync.cli.options import config_option, database_option, examples, json_option
+from semysync.cli.printing import one_line, print_json
 from semysync.cli.reading import reading
 from semysync.mirror.reading.plots import FIGURES, PERCENTILES, PLOTS
 

@@ -9,14 +9,8 @@ from typing import Any
 
 import click
 
-from semysync.cli.common import (
-    config_option,
-    database_option,
-    examples,
-    json_option,
-    one_line,
-    print_json,
-)
+from semysync.cli.options import config_option, database_option, examples, json_option
+from semysync.cli.printing import one_line, print_json
 from semysync.cli.reading import reading, rough_age, seen, short_time
 from semysync.mirror.lock import Right, is_held
 from semysync.mirror.reading.health import Condition, Phone, condition

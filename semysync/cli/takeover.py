@@ -6,16 +6,9 @@ from pathlib import Path
 import click
 
 from semysync.cli.backup import progress
-from semysync.cli.common import (
-    config_option,
-    configured,
-    database_option,
-    ending_tidily,
-    examples,
-    json_option,
-    one_line,
-    print_json,
-)
+from semysync.cli.ending import ending_tidily
+from semysync.cli.options import config_option, configured, database_option, examples, json_option
+from semysync.cli.printing import one_line, print_json
 from semysync.errors import ConfigError
 from semysync.times import utc_text
 

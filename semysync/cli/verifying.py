@@ -9,16 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from semysync.cli.common import (
-    complain,
-    config_option,
-    configured,
-    database_option,
-    examples,
-    json_option,
-    print_json,
-    print_table,
-)
+from semysync.cli.options import config_option, configured, database_option, examples, json_option
+from semysync.cli.printing import complain, print_json, print_table
 from semysync.cli.pulling import finish, make_sync, open_store, progress_bars
 from semysync.model import Box
 

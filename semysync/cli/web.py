@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from semysync.cli.common import config_option, database_option, examples, reader_path
+from semysync.cli.options import config_option, database_option, examples, reader_path
 from semysync.errors import ConfigError
 
 

@@ -1,74 +1,19 @@
-"""What the commands share: the options that name the mirror, and how facts are printed."""
+"""How facts are printed: safe for a terminal, as tables, or as JSON."""
 
 import json
 import os
 import re
 import shutil
-import signal
 import sys
 import unicodedata
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Collection, Iterable, Sequence
 from typing import Literal, NamedTuple
 
 import click
 
-from semysync.config import Config, load
-
-config_option = click.option(
-    "--config",
-    type=click.Path(path_type=Path),
-    help="The configuration file; else $SEMYSYNC_CONFIG, or the usual places.",
-)
-database_option = click.option(
-    "--database",
-    type=click.Path(path_type=Path),
-    help="The mirror; else $SEMYSYNC_DATABASE, or as the configuration says.",
-)
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-
-
 NARROWEST = 12  #: columns that the last of a table has, if it is not narrower by itself
 
 _UNSAFE = re.compile(r"[\x7f-\x9f\u2028-\u202e\u2066-\u2069]")  # would command a terminal
-
-
-@contextmanager
-def ending_tidily() -> Iterator[None]:
-    """Let SIGTERM end a command as Ctrl-C does: what it began is stopped and cleared away."""
-    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def examples(*lines: str) -> str:
-    """Return the end of a help text: what a person may type, as it stands."""
-    return "\n".join(
-        ["\b", "Examples:" if len(lines) > 1 else "Example:", *map("  {}".format, lines)]
-    )
-
-
-def configured(config: Path | None, database: Path | None) -> tuple[Config, Path]:
-    """
-    Return the configuration and the path of the mirror.
-
-    A mirror that is named needs no configuration: the default one will do where there is none.
-    """
-    settings = load(config)
-    return settings, _named(database) or settings.mirror()
-
-
-def reader_path(config: Path | None, database: Path | None) -> Path:
-    """Return the mirror for a command that only reads: named, it needs no valid configuration."""
-    return _named(database) or load(config).mirror()
-
-
-def _named(database: Path | None) -> Path | None:
-    named = os.environ.get("SEMYSYNC_DATABASE")
-    return database or (Path(named) if named else None)
 
 
 def complain(sentence: str) -> None:

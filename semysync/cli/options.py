@@ -1,0 +1,47 @@
+"""What the commands are told: the options that name the mirror, and what they name."""
+
+import os
+from pathlib import Path
+
+import click
+
+from semysync.config import Config, load
+
+config_option = click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    help="The configuration file; else $SEMYSYNC_CONFIG, or the usual places.",
+)
+database_option = click.option(
+    "--database",
+    type=click.Path(path_type=Path),
+    help="The mirror; else $SEMYSYNC_DATABASE, or as the configuration says.",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def examples(*lines: str) -> str:
+    """Return the end of a help text: what a person may type, as it stands."""
+    return "\n".join(
+        ["\b", "Examples:" if len(lines) > 1 else "Example:", *map("  {}".format, lines)]
+    )
+
+
+def configured(config: Path | None, database: Path | None) -> tuple[Config, Path]:
+    """
+    Return the configuration and the path of the mirror.
+
+    A mirror that is named needs no configuration: the default one will do where there is none.
+    """
+    settings = load(config)
+    return settings, _named(database) or settings.mirror()
+
+
+def reader_path(config: Path | None, database: Path | None) -> Path:
+    """Return the mirror for a command that only reads: named, it needs no valid configuration."""
+    return _named(database) or load(config).mirror()
+
+
+def _named(database: Path | None) -> Path | None:
+    named = os.environ.get("SEMYSYNC_DATABASE")
+    return database or (Path(named) if named else None)
