@@ -10,8 +10,9 @@ import sqlite3
 import stat
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Protocol
 
 from semysync.errors import MirrorBusy, MirrorUnusable, SemysyncError
 from semysync.mirror.access import (
@@ -85,6 +86,16 @@ SENTENCES: tuple[tuple[tuple[str, ...], type[SemysyncError], str], ...] = (
         "cannot {use} {path} or a file beside it: check that they are there, and their modes",
     ),
 )
+
+
+class Connected(Protocol):
+    """Who holds a connection to the mirror: the store, for what has a class of its own."""
+
+    def connected(self) -> AbstractContextManager[sqlite3.Connection]:
+        """Hand out the connection; what SQLite says of the file becomes one of our errors."""
+
+    def transaction(self) -> AbstractContextManager[sqlite3.Connection]:
+        """Hold one transaction: all that is written in it is stored, or nothing."""
 
 
 def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:

@@ -17,7 +17,7 @@ import structlog
 from sqlite_utils import Database
 
 from semysync.config import Devices
-from semysync.mirror import housekeeping
+from semysync.mirror import corrections, housekeeping
 from semysync.mirror.file import (
     check_version,
     connect,
@@ -26,17 +26,16 @@ from semysync.mirror.file import (
     must_exist,
     writing,
 )
-from semysync.mirror.outbox import arrivals
 from semysync.mirror.reading import person
 from semysync.mirror.schema.upkeep import bring_up_to_date
 from semysync.mirror.tables import account as plan
 from semysync.mirror.tables import (
     alarms,
+    arrivals,
     audits,
     boxes,
     clocks,
     conflicts,
-    corrections,
     devices,
     events,
     lateness,

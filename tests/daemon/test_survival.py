@@ -337,7 +337,8 @@ def test_another_place_of_the_mirror_needs_a_restart_and_the_rest_is_followed(pr
 # The program, to which it takes long to write the mirror anew.
 REWRITING = """
 import time
-from semysync.mirror.tables import boxes, corrections
+from semysync.mirror.tables import boxes
+from semysync.mirror import corrections
 corrections.SLICE, change = 1, boxes.change
 boxes.change = lambda *rest: (time.sleep(0.05), change(*rest))
 """

@@ -9,8 +9,9 @@ import json
 import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+from semysync.mirror.file import Connected
 from semysync.mirror.tables import boxes, missing
 from semysync.mirror.tables.events import TELL
 from semysync.mirror.tables.marks import WHOLE_ACCOUNT
@@ -28,9 +29,6 @@ from semysync.mirror.tables.rows import (
 )
 from semysync.model import Box, Message
 from semysync.times import from_utc_text, utc_text
-
-if TYPE_CHECKING:
-    from semysync.mirror.store import Store
 
 KEPT = 30  #: runs that are remembered
 AT_ONCE = 2_000  #: vanished messages in one transaction, however many there are
@@ -239,7 +237,7 @@ class Seen(NamedTuple):
 class Audit:
     """One run of `verify`, begun or gone on with."""
 
-    def __init__(self, store: "Store", what: str, *, repair: bool, now: datetime) -> None:
+    def __init__(self, store: Connected, what: str, *, repair: bool, now: datetime) -> None:
         self._store = store
         self._repair = repair
         stamp = utc_text(now)
@@ -354,14 +352,14 @@ class Audit:
                 yield Difference(box, number, day, what, repaired=repaired_at is not None)
 
 
-def last_finished(store: "Store") -> datetime | None:
+def last_finished(store: Connected) -> datetime | None:
     """Return when the last run that came to its end was begun."""
     with store.connected() as conn:
         found = conn.execute(LAST).fetchone()
     return from_utc_text(found[0]) if found else None
 
 
-def first_since(store: "Store", box: Box, since: datetime, until: datetime) -> int | None:
+def first_since(store: Connected, box: Box, since: datetime, until: datetime) -> int | None:
     """Return the lowest id of the messages with a date between two moments."""
     bounds = {"since": utc_text(since), "until": utc_text(until)}
     with store.connected() as conn:
@@ -369,7 +367,7 @@ def first_since(store: "Store", box: Box, since: datetime, until: datetime) -> i
     return found if found is None else int(found)
 
 
-def last_before(store: "Store", box: Box, device_id: int, first: int) -> int:
+def last_before(store: Connected, box: Box, device_id: int, first: int) -> int:
     """Return the highest id of a device's (or the account's) box below another; 0 without."""
     query = BEFORE[box, device_id == WHOLE_ACCOUNT]
     with store.connected() as conn:
@@ -378,7 +376,7 @@ def last_before(store: "Store", box: Box, device_id: int, first: int) -> int:
 
 
 def held(
-    store: "Store", part: Part, high: int, most: int
+    store: Connected, part: Part, high: int, most: int
 ) -> list[tuple[int, int | None, str | None]]:
     """Return what the mirror holds next of a part, up to an id: ids with their devices and days."""
     query = HELD[part.box, part.device_id == WHOLE_ACCOUNT]

@@ -10,8 +10,7 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from typing import cast
 
-from semysync.mirror.outbox import arrivals
-from semysync.mirror.tables import contacts
+from semysync.mirror.tables import arrivals, contacts
 from semysync.mirror.tables.marks import WHOLE_ACCOUNT
 from semysync.mirror.tables.rows import CHANNEL, ID, TEXT, Row, Table, Writing, merged
 from semysync.model import Box, Message

@@ -9,16 +9,14 @@ null, since when to ask is decided in `passes.refresh`, which works through `Pen
 import sqlite3
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
+from semysync.mirror.file import Connected
 from semysync.mirror.tables import missing
 from semysync.mirror.tables.events import DELIVERED
 from semysync.mirror.tables.rows import DATE, ID, Row
 from semysync.model import Box
 from semysync.times import from_utc_text, utc_text
-
-if TYPE_CHECKING:
-    from semysync.mirror.store import Store
 
 OLDEST = timedelta(days=30)  #: what was made longer ago when it is first seen is not asked for
 FARTHEST = timedelta(days=2)  #: no question is put off for longer: a clock must have jumped
@@ -135,7 +133,7 @@ def again(conn: sqlite3.Connection, ids: Iterable[int], now: datetime) -> None:
 class Pending:
     """The table, for the pass that asks."""
 
-    def __init__(self, store: "Store") -> None:
+    def __init__(self, store: Connected) -> None:
         self._store = store
 
     def any_due(self, now: datetime) -> bool:
