@@ -1,9 +1,9 @@
 """
 Logging, set up once: lines for a person on a terminal and in the journal, JSON elsewhere.
 
-They go to standard error. Events are `noun.past`, facts are keys. Texts and numbers of messages are never handed to a logger,
-tracebacks come without the values of variables, and a token that got into a line all the same,
-inside an error of a library for example, is masked.
+They go to standard error. Events are `noun.past`, facts are keys. Texts and numbers of messages are
+never handed to a logger, tracebacks come without the values of variables, and a token that got into
+a line all the same, inside an error of a library for example, is masked.
 """
 
 import logging

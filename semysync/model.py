@@ -1,9 +1,9 @@
 """
 The values that the parts hand to each other: frozen, without I/O, in the words of the contract.
 
-Times are naive: what one of the service's clocks has printed, without a zone, since the service never
-says which. `extra` is everything that a row held beyond its
-columns, and every value that could not be understood, under the service's own names.
+Times are naive: what one of the service's clocks has printed, without a zone, since the service
+never says which. `extra` is everything that a row held beyond its columns, and every value that
+could not be understood, under the service's own names.
 """
 
 from collections.abc import Mapping

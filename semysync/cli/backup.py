@@ -39,8 +39,8 @@ def backup(
 
     The copy is of one moment, and is checked before it gets its name. In the folder the newest
     copies are kept, as many as `keep` in [backup] says; what is older, and was noted in the mirror
-    as its copy, is deleted. Each is an ordinary mirror in one file: to restore one, stop the daemon,
-    move the mirror and its -wal and -shm aside, and put the copy in its place.
+    as its copy, is deleted. Each is an ordinary mirror in one file: to restore one, stop the
+    daemon, move the mirror and its -wal and -shm aside, and put the copy in its place.
     """
     if copy:
         if folder:

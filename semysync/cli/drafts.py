@@ -94,7 +94,8 @@ def cancel(
     Cancel drafts.
 
     One that waits here is cancelled at once. For one that is on its way the wish is noted, and the
-    daemon cancels it at the service, if it is not too late: `semysync outbox` shows what came of it.
+    daemon cancels it at the service, if it is not too late: `semysync outbox` shows what came of
+    it.
 
     --device cancels, at the service, everything that a device has not fetched yet, whoever sent it.
     Drafts that still wait here are left. It asks before, and needs the token.

@@ -68,8 +68,8 @@ def export(
     Write messages, or any table or view, into a file.
 
     TABLE is messages if none is named; `semysync export nothing` lists them. CSV and JSON lines go
-    to standard output or a file, Parquet to a file (it needs `pip install 'semysync[parquet]'`), and
-    html makes a page for each conversation. Times are as the mirror has them.
+    to standard output or a file, Parquet to a file (it needs `pip install 'semysync[parquet]'`),
+    and html makes a page for each conversation. Times are as the mirror has them.
 
     --person is for someone who asks what is kept of them: JSON lines, each a table and a row of it.
 

@@ -34,9 +34,9 @@ def forget(
     account still holds of it is not deleted there, and is not mirrored again; what comes later is.
 
     The client keys of drafts stay, so that none is sent twice, and so do the numbers of messages.
-    Copies of the mirror keep what they have: backups, replicas, exports and copies before an update.
-    `semysync export --person` writes down before what goes. Ends with 1 where nothing is known, or
-    a draft is still on its way.
+    Copies of the mirror keep what they have: backups, replicas, exports and copies before an
+    update. `semysync export --person` writes down before what goes. Ends with 1 where nothing is
+    known, or a draft is still on its way.
     """
     path = reader_path(config, database)
     with explained(path), closing(open_outbox(path)) as conn:

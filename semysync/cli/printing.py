@@ -72,7 +72,8 @@ def print_table(
     latest_last: bool = False,
 ) -> None:
     """
-    Print facts in columns, the last of them folded where the terminal ends, `right` ones aligned so.
+    Print facts in columns, the last of them folded where the terminal ends, `right` ones aligned
+    so.
 
     Where there is no terminal, each row is one line, as long as it is. On one, what does not fit
     its height goes to the pager, which begins at the end where the latest comes last.

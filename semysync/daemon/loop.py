@@ -184,7 +184,8 @@ class Loop:
 
     def hint(self, box: str, devices: Collection[int]) -> None:
         """
-        Pull a box without any rest, of these devices first: the service has said that it is worth it.
+        Pull a box without any rest, of these devices first: the service has said that it is worth
+        it.
 
         For any thread; whoever calls sees to it that it is not called too often.
         """

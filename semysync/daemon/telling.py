@@ -1,7 +1,8 @@
 """
 What the log is told: a line for a pass that did something, none for a quiet one.
 
-What goes wrong is told once, however often it is met, and once more when it is over. For any thread.
+What goes wrong is told once, however often it is met, and once more when it is over. For any
+thread.
 """
 
 import re

@@ -8,6 +8,6 @@ The mirror: our SQLite file, and alone in knowing SQL.
     copies/    what makes up for its loss: backups, the replica, a second machine
     schema/    all tables, triggers and views as SQL; how a file is brought up to date
 
-Beside them, `corrections` writes anew what more is known of by now, and `housekeeping` lets go of what
-is old; below them, `file` opens it, and `access`, `lock` and `watch` see who else uses it.
+Beside them, `corrections` writes anew what more is known of by now, and `housekeeping` lets go of
+what is old; below them, `file` opens it, and `access`, `lock` and `watch` see who else uses it.
 """

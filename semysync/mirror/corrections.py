@@ -1,8 +1,8 @@
 """
 Write down anew what the mirror holds, where more is known than when it was written.
 
-`learn` is for what clocks stand at, `apply_locale` for what the configuration says. Both are given a
-connection and make short transactions, and call `between` them, which may raise. They note what
+`learn` is for what clocks stand at, `apply_locale` for what the configuration says. Both are given
+a connection and make short transactions, and call `between` them, which may raise. They note what
 they go by when all rows agree with it: one who is cut off does the rest the next time.
 """
 

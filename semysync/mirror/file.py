@@ -240,8 +240,8 @@ def writing_a_slice(conn: sqlite3.Connection) -> Iterator[None]:
     """
     Write a slice of a long work in a transaction, and then leave the lock free for as long.
 
-    SQLite does not queue those who wait for the lock: they try again, ever more seldom. Who takes it
-    again at once would keep them out for seconds.
+    SQLite does not queue those who wait for the lock: they try again, ever more seldom. Who takes
+    it again at once would keep them out for seconds.
     """
     with writing(conn):
         began = time.monotonic()

@@ -16,7 +16,8 @@ from semysync.times import utc_text
 SLICE = 2_000  #: rows a transaction
 PATIENCE_MS = 1_000  #: how long to wait for readers of the log
 
-# Events stand in the order of their times, or nearly: the first one that is young ends the old ones.
+# Events stand in the order of their times, or nearly: the first one that is young ends the old
+# ones.
 FIRST_TO_STAY = """
 select coalesce((select seq from events where at >= ? order by seq limit 1),
                 (select max(seq) + 1 from events), 0)

@@ -75,7 +75,8 @@ class Store(AbstractContextManager["Store"]):
         self._locale = locale
         self._db = Database(connect(path), recursive_triggers=False)
         self._known_devices: set[int] | None = None
-        #: called between the transactions of a work that may be long; what it raises breaks that off
+        #: called between the transactions of a work that may be long; what it raises breaks that
+        #: off
         self.between: Callable[[], object] = lambda: None
 
     @classmethod
@@ -144,10 +145,10 @@ class Store(AbstractContextManager["Store"]):
         Add messages to a box and move a device's mark past them: both or neither.
 
         A message that is there already is brought up to date; what it said before stays in `extra`.
-        What is `illegible`, or cannot be stored under its id, is kept in `conflicts`. `mark` is the device's id
-        (or `WHOLE_ACCOUNT`) and its new mark. Nobody is told of new messages with ids up to
-        `history_to`. `as_of` is the newest event from before the question: what others have learnt
-        of a message since then, by a later question perhaps, stands.
+        What is `illegible`, or cannot be stored under its id, is kept in `conflicts`. `mark` is the
+        device's id (or `WHOLE_ACCOUNT`) and its new mark. Nobody is told of new messages with ids
+        up to `history_to`. `as_of` is the newest event from before the question: what others have
+        learnt of a message since then, by a later question perhaps, stands.
         """
         table = TABLES[box]
         unfit = list(illegible)

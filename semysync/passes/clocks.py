@@ -56,13 +56,14 @@ def phone_offset(sent: Iterable[Moments], received: Iterable[Moments]) -> int | 
     """
     Return the offset of a phone's clock, in minutes east, or None.
 
-    `sent` are printed times of sending, each with when the phone had fetched the message; `received`
-    printed times of receipt, each with when a pull first showed the message. What was sent proves
-    more, and is asked first.
+    `sent` are printed times of sending, each with when the phone had fetched the message;
+    `received` printed times of receipt, each with when a pull first showed the message. What was
+    sent proves more, and is asked first.
     """
     on_its_way = (Evidence(printed, near, near + AT_ONCE) for printed, near in sent)
     arrived = (Evidence(printed, near - AT_ONCE, near) for printed, near in received)
-    # What is late makes a clock seem fast that printed the end, and slow if it printed the beginning.
+    # What is late makes a clock seem fast that printed the end, and slow if it printed the
+    # beginning.
     offset = min(agreed(on_its_way, LEAST_SENT), default=None)
     return max(agreed(arrived, LEAST_RECEIVED), default=None) if offset is None else offset
 

@@ -60,7 +60,8 @@ class Shown(NamedTuple):
 @dataclass(slots=True)
 class Look:
     """
-    One reading of a box: put `ask()` to the service, hand what it shows to `learn()`, until it is `done`.
+    One reading of a box: put `ask()` to the service, hand what it shows to `learn()`, until it is
+    `done`.
 
     `start` is an id up to which everything counts as in hand. `newest_known` is the highest id in
     the mirror, or known to be in the account; `oldest_known` the lowest above the start, if it was
@@ -98,7 +99,8 @@ class Look:
         if self._windows:
             return Range(start, dates=self._windows[-1])
         if self._island:
-            # One id more: where the end does not belong to a range, the island is shown all the same.
+            # One id more: where the end does not belong to a range, the island is shown all the
+            # same.
             return Range(start, self._island[0] + 1)
         if self.width is None or self._end_ignored:
             return Range(start)

@@ -1,9 +1,9 @@
 """
 Ask again for sent messages that may still change, until they are final.
 
-When to ask is decided by `interval`: eagerly while a change is new, at growing distances later, with
-a last look at the end; after that only `verify` sees what changes. What is asked in one pass is
-`chosen`: fifty ids of a device at most in a question, those first that have waited longest in
+When to ask is decided by `interval`: eagerly while a change is new, at growing distances later,
+with a last look at the end; after that only `verify` sees what changes. What is asked in one pass
+is `chosen`: fifty ids of a device at most in a question, those first that have waited longest in
 proportion.
 
 That an answer lacks a message proves little: a list of ids may be cut, or want the right device.
@@ -167,8 +167,8 @@ class Refresher:
         """
         Ask for what is due, in about so many requests at most, and `note` what each has brought.
 
-        Can be cut off anywhere: what was asked for is stored, the rest stays due. A refusal does not
-        stop the other questions. Raises `ServiceError` where the service did not answer.
+        Can be cut off anywhere: what was asked for is stored, the rest stays due. A refusal does
+        not stop the other questions. Raises `ServiceError` where the service did not answer.
         """
         self._decide()
         asked_before, began = self._client.requests, self._now()

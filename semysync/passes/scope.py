@@ -120,7 +120,8 @@ def joined(
     marks: Collection[Mark], newest: int, thousandth: int, now: datetime, *, history: History
 ) -> Mark:
     """
-    Return the mark for the whole account, from where its devices stood when they were read at `now`.
+    Return the mark for the whole account, from where its devices stood when they were read at
+    `now`.
 
     `newest` and `thousandth` are the ids of the newest and of the thousandth newest message in the
     mirror at that moment.

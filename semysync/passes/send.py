@@ -1,10 +1,10 @@
 """
 Send what people have put into the outbox: never lost, never twice.
 
-Read `Sender.step` first: it is the list of what is done, in this order. What goes out when, and what
-refusals mean, is decided in `due`; `request` makes the request; `search` looks for drafts whose
-answers were lost, by the rules of `lost`; `cancel` cancels. Here drafts are claimed, and what came
-of them is recorded.
+Read `Sender.step` first: it is the list of what is done, in this order. What goes out when, and
+what refusals mean, is decided in `due`; `request` makes the request; `search` looks for drafts
+whose answers were lost, by the rules of `lost`; `cancel` cancels. Here drafts are claimed, and what
+came of them is recorded.
 """
 
 import time
@@ -42,7 +42,8 @@ BLOCKED = "sending_blocked"  #: the key in `settings` of what stands against sen
 
 def recover(outbox: Outbox, claims: Claims, now: datetime) -> bool:
     """
-    See what an earlier run, or another host, has left behind; return whether the mirror is restored.
+    See what an earlier run, or another host, has left behind; return whether the mirror is
+    restored.
 
     Needs the right to send, and must come before the first pull: what that brings may be the
     messages of drafts that are still open here.
@@ -84,8 +85,8 @@ class Sender:
 
     `ahead_s` tells by how much our clock is ahead of the service's, `hasten` asks for a look at the
     account soon; `stopped` says what stands against sending anything, if something does. Who was
-    away `looks_first`: another machine may have sent meanwhile. `clock` never jumps, `now` is the time of day. What was tried before this run
-    counts as ended when it began, or at `since`.
+    away `looks_first`: another machine may have sent meanwhile. `clock` never jumps, `now` is the
+    time of day. What was tried before this run counts as ended when it began, or at `since`.
     """
 
     def __init__(

@@ -2,8 +2,8 @@
 Decide whose turn it is where devices are asked one by one. Nothing here does any I/O.
 
 Twenty devices with two boxes each cannot all be asked every ten seconds within sixty requests a
-minute. So each pass of a box has an allowance, its share of what may be asked since the pass before,
-and spends it on those who need it most:
+minute. So each pass of a box has an allowance, its share of what may be asked since the pass
+before, and spends it on those who need it most:
 
 * whoever the service has hinted at, or was never asked since the start, without regard to the
   allowance;

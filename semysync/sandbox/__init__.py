@@ -2,8 +2,8 @@
 The stand-in: a SemySMS service of our own, for tests, demonstrations and anybody's client.
 
 `Sandbox` starts one on loopback. Its account begins with a seeded history and can be played with
-through `Sandbox.account`, or over HTTP under `/admin/`. Each open question about the real service is
-a switch (`switches`), and its default is the likeliest answer. For a test of sending:
+through `Sandbox.account`, or over HTTP under `/admin/`. Each open question about the real service
+is a switch (`switches`), and its default is the likeliest answer. For a test of sending:
 
 * `Sandbox.order_fault("drop", when="after", method="sms", nth=3)` loses the third answer;
 * `Sandbox.refusing()` closes the listener for a block, `refuse(for_s)` for some seconds;

@@ -3,8 +3,8 @@ Faults: what can go wrong between a call and its answer.
 
 A fault comes from the switches, or from an `Order` for certain calls, which goes first. Either way
 it becomes a `Mishap` of one call, which the server carries out. Each kind can happen before the
-effect (the call is not carried out) or after it (only the answer suffers); `SPOILING` faults usually
-do the latter, all others the former.
+effect (the call is not carried out) or after it (only the answer suffers); `SPOILING` faults
+usually do the latter, all others the former.
 """
 
 from collections.abc import Iterable, Iterator

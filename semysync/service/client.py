@@ -2,8 +2,8 @@
 The nine calls of the SemySMS API, version 3: alone in knowing HTTP and the service's names.
 
 Everything goes by POST with the token in the body, since a URL ends up in logs and tracebacks.
-`_asked` puts a question, `_told` makes a request that changes something; what goes wrong becomes one
-of our errors, which differ for the two (`failures`).
+`_asked` puts a question, `_told` makes a request that changes something; what goes wrong becomes
+one of our errors, which differ for the two (`failures`).
 """
 
 import json
@@ -97,7 +97,8 @@ class Client(AbstractContextManager["Client"]):
             base_url=base_url,
             timeout=timeout_s,
             follow_redirects=False,  # the request carries the token
-            # Plain http is for loopback: no proxy, and no reading of all certificates, which is slow.
+            # Plain http is for loopback: no proxy, and no reading of all certificates, which is
+            # slow.
             trust_env=encrypted,
             verify=encrypted or SSLContext(PROTOCOL_TLS_CLIENT),
             headers={"User-Agent": f"semysync/{__version__}"},

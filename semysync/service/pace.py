@@ -53,8 +53,9 @@ class Pace:
         Return when it is the caller's turn to ask.
 
         What is `urgent` goes at once, and the others wait the longer, up to a minute's worth. Of
-        what comes back half may be urgent: however many hints come, others have their turn. Raises `Throttled` as long as the service wants a pause, and `Stopped` once the program is
-        to end: `method` is then not asked.
+        what comes back half may be urgent: however many hints come, others have their turn. Raises
+        `Throttled` as long as the service wants a pause, and `Stopped` once the program is to end:
+        `method` is then not asked.
         """
         while seconds := self._until_turn(method, urgent=urgent):
             self._wait(seconds)

@@ -1,5 +1,6 @@
 """
-Make sense of the rows that the service answers with: `each` reads them, as `received` and the like say.
+Make sense of the rows that the service answers with: `each` reads them, as `received` and the like
+say.
 
 Nothing here knows HTTP. Numbers may be text, and flags booleans. A value that cannot be understood
 never costs the row: it is kept in `extra` under the service's name.

@@ -111,8 +111,8 @@ class Mirror(NamedTuple):
         """
         Put a question to the mirror on one of Datasette's connections; it sees one moment.
 
-        Raises `MirrorUnusable` where the file is of another version, or was moved or replaced since it
-        was opened; `TooSlow` after two seconds.
+        Raises `MirrorUnusable` where the file is of another version, or was moved or replaced since
+        it was opened; `TooSlow` after two seconds.
         """
 
         def asked(conn: sqlite3.Connection) -> T:

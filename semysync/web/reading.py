@@ -272,7 +272,8 @@ def answering_device(conn: sqlite3.Connection, contact: str) -> int | None:
 
 def query_of(words: str) -> Query | None:
     """
-    Read what somebody has typed so far: the last word may not be finished. None where it is nothing.
+    Read what somebody has typed so far: the last word may not be finished. None where it is
+    nothing.
 
     Nothing that a person types is an error.
     """

@@ -4,11 +4,11 @@ Copies of a mirror, made while others read and write it.
 `make` takes a copy and proves it before it gets its name; `check` proves one, whenever it was made;
 `copied_until` says up to which moment a good copy holds everything that the mirror held.
 
-SQLite's backup interface copies the pages within one read transaction that is held meanwhile. So the
-copy is of one moment, nobody waits, and no write of others makes it begin anew, as it would without
-that transaction; what is written meanwhile grows the `-wal` for so long. `VACUUM INTO` would hold a
-transaction as well, for about three times as long, since it builds every table and index anew, and
-could not tell how far it is.
+SQLite's backup interface copies the pages within one read transaction that is held meanwhile. So
+the copy is of one moment, nobody waits, and no write of others makes it begin anew, as it would
+without that transaction; what is written meanwhile grows the `-wal` for so long. `VACUUM INTO`
+would hold a transaction as well, for about three times as long, since it builds every table and
+index anew, and could not tell how far it is.
 """
 
 import fcntl

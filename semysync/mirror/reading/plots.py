@@ -1,5 +1,6 @@
 """
-What is worth a plot, in SQL over the mirror: for the charts in the browser and for `semysync stats`.
+What is worth a plot, in SQL over the mirror: for the charts in the browser and for `semysync
+stats`.
 
 Each statement looks at a span of time that has an end, along an index, so that it is as quick in a
 mirror of a million messages as in one of a thousand. Days and hours are those of UTC.

@@ -1,8 +1,8 @@
 """
 Compare a mirror with what its migrations make: `compared` decides, without any I/O.
 
-What somebody has added to a mirror is no matter; what is missing can be made again, unless rows went
-with it.
+What somebody has added to a mirror is no matter; what is missing can be made again, unless rows
+went with it.
 """
 
 import sqlite3

@@ -132,8 +132,8 @@ def silence_s(
     Return for how long a phone has been silent at least, as far as it can be known.
 
     By the service's clock where its offset is known; else by the `newest` contact of any phone, by
-    what holds in every zone, and by how long we have seen this one stand still. A contact that has moved since we last looked
-    was made after that, whatever a wrong zone makes of it.
+    what holds in every zone, and by how long we have seen this one stand still. A contact that has
+    moved since we last looked was made after that, whatever a wrong zone makes of it.
     """
     moved = former.printed is not None and former.printed != printed
     offset = clock.offset_at(printed)

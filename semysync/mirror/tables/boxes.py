@@ -31,8 +31,8 @@ LATER_INDEXES = {
     ),
 }
 
-# For each None, of which rows are full, sqlite3 looks long and in vain for how to adapt it, unless it
-# is told. This returns None, and no function of ours would be as quick.
+# For each None, of which rows are full, sqlite3 looks long and in vain for how to adapt it, unless
+# it is told. This returns None, and no function of ours would be as quick.
 sqlite3.register_adapter(type(None), cast("Callable[[None], None]", {}.get))
 
 # Whole statements for each case, so that each is answered from an index.

@@ -1,8 +1,9 @@
 """
 Mark messages that have vanished from the account, and take the mark off those that are back.
 
-Nothing is ever deleted for it, and `changed_at` moves, so that who follows the table sees it. What we have purged ourselves is not missing. Both functions belong
-into the transaction of what they follow from.
+Nothing is ever deleted for it, and `changed_at` moves, so that who follows the table sees it. What
+we have purged ourselves is not missing. Both functions belong into the transaction of what they
+follow from.
 """
 
 import json

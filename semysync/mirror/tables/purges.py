@@ -357,7 +357,8 @@ class Purges(AbstractContextManager["Purges"]):
         now: datetime,
     ) -> None:
         """
-        Write down that messages were not shown when they were asked for as a delete would name them.
+        Write down that messages were not shown when they were asked for as a delete would name
+        them.
 
         Some are `there` all the same, asked for otherwise. Of the others, those that were to be
         deleted before, by a request that was lost, are gone since then.

@@ -328,8 +328,8 @@ def merged(table: Table, old: Row, new: Row, now: str) -> Row:
     """
     Bring a row up to date: what the service still says replaces what it said before.
 
-    What it no longer says stays. A device, phone, text or date that was replaced is kept in `extra`,
-    as `former`.
+    What it no longer says stays. A device, phone, text or date that was replaced is kept in
+    `extra`, as `former`.
     """
     row = [before if after is None else after for before, after in zip(old, new, strict=True)]
     was = json.loads(old[table.extra] or "{}")
