@@ -8,37 +8,12 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from configuring import SECRET, complaint, read  # noqa: F401
 
 from semysync.config import SYSTEM_CONFIG, Config, load
 from semysync.errors import ConfigError
 
 EXAMPLE = Path(__file__).parent.parent / "config.example.toml"
-SECRET = "0123456789abcdef-secret"
-
-
-@pytest.fixture
-def read(tmp_path):
-    """Load a configuration from its text."""
-
-    def read(text):
-        path = tmp_path / "config.toml"
-        path.write_text(text, encoding="utf-8")
-        return load(path, {})
-
-    return read
-
-
-@pytest.fixture
-def complaint(read):
-    """Load a configuration that has mistakes; return what is said of them, a line each."""
-
-    def complaint(text):
-        with pytest.raises(ConfigError) as caught:
-            read(text)
-        assert SECRET not in str(caught.value)
-        return [line.strip() for line in str(caught.value).splitlines()[1:]]
-
-    return complaint
 
 
 def sections(config):

@@ -1,33 +1,11 @@
 """What can be wrong with hooks and the listener in the configuration: all told at once."""
 
 import pytest
+from configuring import SECRET, complaint, read  # noqa: F401
 
-from semysync.config import load
 from semysync.errors import ConfigError
 
 HOOK = '[[hook]]\nname = "a"\non = ["message.received"]\n'
-SECRET = "hush-hush-0123456789"
-
-
-@pytest.fixture
-def read(tmp_path):
-    def read(text):
-        path = tmp_path / "config.toml"
-        path.write_text(text, encoding="utf-8")
-        return load(path, {})
-
-    return read
-
-
-@pytest.fixture
-def complaint(read):
-    def complaint(text):
-        with pytest.raises(ConfigError) as caught:
-            read(text)
-        assert SECRET not in str(caught.value)
-        return [line.strip() for line in str(caught.value).splitlines()[1:]]
-
-    return complaint
 
 
 def test_all_that_is_wrong_with_hooks_is_told_at_once(complaint):

@@ -17,19 +17,6 @@ HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 PHONE = "+79201234567"
 
 
-class Clock:
-    def __init__(self):
-        self.now = NOW
-
-    def __call__(self):
-        return self.now
-
-
-@pytest.fixture
-def clock():
-    return Clock()
-
-
 @pytest.fixture
 def sandbox(clock):
     """A stand-in whose phones do nothing by themselves."""

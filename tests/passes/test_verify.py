@@ -19,19 +19,6 @@ PHONE = "+79201234567"
 DELIVERED = {"is_send_to_phone": 1, "is_send": 1, "is_delivered": 1}
 
 
-class Clock:
-    def __init__(self):
-        self.now = NOW
-
-    def __call__(self):
-        return self.now
-
-
-@pytest.fixture
-def clock():
-    return Clock()
-
-
 @pytest.fixture
 def sandbox(clock):
     with Sandbox(
