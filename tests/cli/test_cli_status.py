@@ -52,7 +52,7 @@ def test_it_is_late_where_a_box_was_never_read_to_its_end(synced):
     assert lines_of(synced)["inbox"].endswith("the first load is not complete")
 
 
-def test_an_empty_mirror_has_something_to_say(empty):  # noqa: F811
+def test_an_empty_mirror_has_something_to_say(empty):
     lines = lines_of(empty)
 
     assert lines["verdict"].startswith("late: no daemon runs")

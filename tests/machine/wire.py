@@ -14,14 +14,14 @@ import httpcore
 import httpx
 from reaching import reached
 
-from semysync.sandbox.server import _Handler
+from semysync.sandbox.connections import Handler
 
 
 class Dead(BaseException):
     """Ends the program at any place, as a kill does: what is not committed is not there."""
 
 
-class Answering(_Handler):
+class Answering(Handler):
     """Answers one request that has come whole."""
 
     def __init__(self, sandbox, sent):

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from semysync.mirror import corrections
 from semysync.mirror.outbox import queue
 from semysync.mirror.store import Store
 from semysync.mirror.tables import boxes
-from semysync.mirror.tables import corrections as anew
 from semysync.mirror.tables.rows import TABLES, Writing
 from semysync.model import Box, Received, Sent
 from semysync.times import Clock, Clocks, Locale, utc_text, zone_named
@@ -192,8 +192,8 @@ def test_a_message_that_was_late_by_an_hour_before_the_change_is_not_taken_for_t
     hour, soon = timedelta(hours=1), timedelta(seconds=5)
     spans = [(6, 2 * hour), (5, hour + soon), (4, hour), (3, soon), (2, hour), (1, soon)]
 
-    assert anew.since(spans, -hour) == 4
-    assert anew.since(spans[3:], -hour) is None
+    assert corrections.since(spans, -hour) == 4
+    assert corrections.since(spans[3:], -hour) is None
 
 
 def test_an_offset_that_no_change_of_the_clocks_explains_was_wrong_all_along(
@@ -226,7 +226,7 @@ def test_a_rewriting_that_is_cut_off_is_done_the_next_time(
 ):
     store.save_devices([device(351)], now=NOW, complete=True)
     store.save(Box.INBOX, [received(n, received_at=AT) for n in range(1, 8)], now=NOW)
-    monkeypatch.setattr(anew, "SLICE", 3)
+    monkeypatch.setattr(corrections, "SLICE", 3)
     change, slices = boxes.change, []
 
     def cut_off(*arguments):
@@ -250,7 +250,7 @@ def test_a_program_that_inserts_gets_its_turn_while_rows_are_put_right(
 ):
     store.save_devices([device(351)], now=NOW, complete=True)
     store.save(Box.INBOX, [received(n, received_at=AT) for n in range(1, 121)], now=NOW)
-    monkeypatch.setattr(anew, "SLICE", 3)
+    monkeypatch.setattr(corrections, "SLICE", 3)
     begun, change, slices, seen = Event(), boxes.change, [], []
 
     def slowly(*arguments):
@@ -317,7 +317,7 @@ def test_a_row_that_another_program_stores_while_rows_are_put_right_waits_for_no
 ):
     store.save_devices([device(351)], now=NOW, complete=True)
     store.save(Box.INBOX, [received(1, received_at=AT)], now=NOW)
-    write_all = anew._write_all
+    write_all = corrections._write_all
 
     def slowly(*arguments, **options):
         written = write_all(*arguments, **options)
@@ -325,7 +325,7 @@ def test_a_row_that_another_program_stores_while_rows_are_put_right_waits_for_no
             other.save(Box.INBOX, [received(2, received_at=AT)], now=NOW)
         return written
 
-    monkeypatch.setattr(anew, "_write_all", slowly)
+    monkeypatch.setattr(corrections, "_write_all", slowly)
     store.learn_offsets(180, {351: 300})
 
     assert rows("select id, utc_offset from inbox") == [(1, 300), (2, 300)]
