@@ -28,7 +28,7 @@ from semysync.config import Backup, Purge, Send
 from semysync.config.hooks import Hook
 from semysync.config.listening import Address
 from semysync.follow.actions import Outcome
-from semysync.follow.hints import Doorbell, Pending
+from semysync.follow.hints import Awaited, Doorbell
 from semysync.follow.hooks import Follower
 from semysync.follow.listener import Listener, Served
 from semysync.follow.retries import Patience
@@ -111,13 +111,13 @@ class World(Rig):
         self.follower = Follower(
             hook, self._deliver, self.mirror, patience=Patience(lasts=timedelta(hours=1))
         )
-        self.pending = Pending(self.mirror, clock=self.time.clock)
+        self.awaited = Awaited(self.mirror, clock=self.time.clock)
         self.listener = Listener(
             Address("127.0.0.1", 1),
             self.mirror,
             secrets=[SECRET],
             served=Served(health=False, metrics=False),
-            pending=self.pending,
+            awaited=self.awaited,
             hasten=lambda box, devices: self.hints.setdefault(box, set()).update(devices),
             metrics=SimpleNamespace(called=lambda *_: None),
         )
@@ -271,7 +271,7 @@ class World(Rig):
         self.note(sync.box(Box.INBOX))
         if sync.refresh_is_due():
             self.note(sync.refresh())
-        self.pending.settle()
+        self.awaited.settle()
         self.follow()
         before, looks = self.promises.calls, self.looks
         outcome = self.note(super().look())
