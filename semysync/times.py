@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+AGREE = timedelta(minutes=5)  #: by so much two clocks that agree may differ
 WEST_MOST = timedelta(hours=12)  #: a printed time is behind UTC by no more
 QUARTER = 15  # minutes: every zone in use today stands at a multiple of it
 

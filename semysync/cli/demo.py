@@ -25,8 +25,9 @@ from semysync.config import Api, Config
 from semysync.mirror.file import explained, open_reader
 
 if TYPE_CHECKING:
+    from semysync.passes.outcome import Outcome
     from semysync.passes.send import Sender
-    from semysync.passes.sync import Outcome, Sync
+    from semysync.passes.sync import Sync
     from semysync.sandbox import Sandbox
 
 HISTORY = 4_000  # messages

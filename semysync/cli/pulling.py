@@ -25,8 +25,9 @@ from semysync.times import ANYWHERE, Locale
 
 if TYPE_CHECKING:
     from semysync.mirror.store import Store
+    from semysync.passes.outcome import Outcome
     from semysync.passes.pull import Progress
-    from semysync.passes.sync import Outcome, Sync
+    from semysync.passes.sync import Sync
     from semysync.service.client import Client
     from semysync.service.pace import Pace
 

@@ -19,10 +19,11 @@ from semysync.mirror.lock import Lock, Right
 from semysync.mirror.store import Store
 from semysync.mirror.tables.purges import Purges
 from semysync.model import Box
+from semysync.passes.outcome import Outcome
 from semysync.passes.purge import Purger
-from semysync.passes.send import AGREE_S
-from semysync.passes.sync import Outcome, Sync
+from semysync.passes.sync import Sync
 from semysync.service.client import Client
+from semysync.times import AGREE
 
 log = structlog.get_logger("semysync")
 
@@ -117,7 +118,9 @@ def purge(kit: Kit) -> None:
 def housekeeping(kit: Kit) -> None:
     """Forget old events, and give the room of the log back; asks the service nothing."""
     ahead_s = kit.client.ahead_s()
-    if ahead_s is not None and abs(ahead_s) <= AGREE_S:  # a wrong clock must not cost the events
+    if (
+        ahead_s is not None and abs(ahead_s) <= AGREE.total_seconds()
+    ):  # a wrong clock must not cost the events
         before = datetime.now(UTC) - timedelta(days=kit.config.database.events_days)
         named = [hook.name for hook in kit.config.hook if hook.name]
         if forgotten := kit.store.forget_events(before, named):

@@ -33,9 +33,10 @@ from semysync.mirror.store import Store
 from semysync.mirror.tables.passes import Pass
 from semysync.model import Box
 from semysync.passes.look import FEW
+from semysync.passes.outcome import Outcome
 from semysync.passes.pull import Progress, Puller
 from semysync.passes.send import recover, was_away
-from semysync.passes.sync import Outcome, Sync
+from semysync.passes.sync import Sync
 from semysync.passes.turns import Turns
 from semysync.service.client import PATIENCE, Client
 from semysync.service.pace import Pace, Stopped

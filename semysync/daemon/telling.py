@@ -13,7 +13,7 @@ from threading import Lock
 
 import structlog
 
-from semysync.passes.sync import Outcome
+from semysync.passes.outcome import Outcome
 
 log = structlog.get_logger("semysync")
 

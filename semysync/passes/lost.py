@@ -20,9 +20,9 @@ import msgspec
 
 from semysync.contact import tail
 from semysync.model import Attempt, Candidate
+from semysync.times import AGREE
 
 LOOKS = 3  #: complete looks without a trace, at least, before a draft counts as not taken
-SLACK = timedelta(minutes=5)  #: by so much two clocks that agree may differ
 SAME_MINUTES = timedelta(minutes=15)  #: a message is made so soon after its request begins
 BEGINNING = 60  #: a shorter one may as well be another text, unless this service is known to cut
 ENOUGH = 3  #: messages that show a habit
@@ -172,7 +172,7 @@ def _possible(attempt: Attempt, candidate: Candidate) -> bool:
     if candidate.id > attempt.above_id:
         return True
     if candidate.made_at is not None and attempt.clock_right:
-        return candidate.made_at >= attempt.began_at - SLACK
+        return candidate.made_at >= attempt.began_at - AGREE
     return attempt.complete
 
 
@@ -201,7 +201,7 @@ def _same_minutes(attempt: Attempt, candidate: Candidate) -> bool:
     """Tell whether a message was made when the request was, as far as the clock is known."""
     if candidate.made_at is None or not attempt.clock_right:
         return True
-    return -SLACK <= candidate.made_at - attempt.began_at <= SAME_MINUTES
+    return -AGREE <= candidate.made_at - attempt.began_at <= SAME_MINUTES
 
 
 def _may_be_cut(text: str, shown: str, habits: Habits) -> bool:

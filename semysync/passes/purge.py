@@ -44,9 +44,9 @@ from semysync.passes.look import FIRST_WIDTH, Look, Shown
 from semysync.passes.pull import parted
 from semysync.passes.refresh import LIST_SIZE, is_about_access
 from semysync.passes.sync import Sync
-from semysync.service.client import CLOCKS_DIFFER, Answer, Client
+from semysync.service.client import Answer, Client
 from semysync.service.questions import MOST_IDS, Doomed, Ids, Range
-from semysync.times import utc_text
+from semysync.times import AGREE, utc_text
 
 log = structlog.get_logger("semysync")
 
@@ -151,7 +151,7 @@ class Purger:
             raise PurgeUnsafe(
                 "the service does not say what time it is: without that nothing is deleted"
             )
-        if abs(ours - theirs) > CLOCKS_DIFFER:
+        if abs(ours - theirs) > AGREE:
             raise PurgeUnsafe(
                 f"this machine's clock says {ours:%Y-%m-%d %H:%M} and the service's "
                 f"{theirs:%Y-%m-%d %H:%M} (UTC): set it right, nothing is deleted before that"

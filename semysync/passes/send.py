@@ -28,11 +28,11 @@ from semysync.passes.due import SLOW, QuietHours, Refusals, Rests, ids_in, sende
 from semysync.passes.request import Came, Requests
 from semysync.passes.search import Search
 from semysync.service.client import Client
+from semysync.times import AGREE
 
 log = structlog.get_logger("semysync")
 
 AWAY = timedelta(minutes=1)  #: since the account was looked at: sooner nobody takes over
-AGREE_S = 300  #: by so much two clocks that agree may differ
 LOOK_FIRST_S = 120  #: so long who was away waits for a look at the account, before it sends
 SOON_KNOWN_S = 60  #: so long the newest messages may stay unknown before that is told
 SWEEP_S = 10  #: how often what only time changes is seen to
@@ -202,11 +202,11 @@ class Sender:
     def _may_expire(self) -> bool:
         """Tell whether our clock agrees with the service's: a draft must not die of a wrong one."""
         ahead = self._ahead_s()
-        return ahead is not None and abs(ahead) <= AGREE_S
+        return ahead is not None and abs(ahead) <= AGREE.total_seconds()
 
     def _clock_is_wrong(self) -> bool:
         ahead = self._ahead_s()
-        return ahead is not None and abs(ahead) > AGREE_S
+        return ahead is not None and abs(ahead) > AGREE.total_seconds()
 
     # Sending.
 

@@ -1,71 +1,39 @@
 """
 One pass: bring the mirror and the account into agreement.
 
-`Sync.once` is the list of steps; each is a pass of its own, noted in the table `passes`. What fails
-for one device never stops the others, and what was stored by then stays. For what a box is asked,
-device by device or as a whole, is decided in `scope`; which of the devices in a pass, in `turns`.
+`Sync.once` is the list of steps; each is a pass of its own, noted in the table `passes`. What was
+stored when one fails stays. How a box is pulled, device by device or as a whole, is in `boxes`.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
-import msgspec
 import structlog
 
 from semysync.config import Devices
-from semysync.errors import (
-    Refused,
-    ServiceError,
-    Throttled,
-    TooLarge,
-    Unbounded,
-    Unreachable,
-    Unreadable,
-)
-from semysync.mirror.store import HIGHEST_ID, Saved, Store
+from semysync.errors import ServiceError
+from semysync.mirror.store import Saved, Store
 from semysync.mirror.tables.alarms import USUAL
 from semysync.mirror.tables.audits import last_finished
-from semysync.mirror.tables.devices import KnownDevice
 from semysync.mirror.tables.marks import WHOLE_ACCOUNT
 from semysync.mirror.tables.passes import Pass
 from semysync.mirror.tables.pending import AWAY, Pending
 from semysync.model import Box
-from semysync.passes import scope as scopes
 from semysync.passes import verify
+from semysync.passes.boxes import Boxes
 from semysync.passes.clocks import phone_offset, service_offset
+from semysync.passes.outcome import Outcome, is_hopeless
 from semysync.passes.plan import low
-from semysync.passes.pull import MOST_LOOKED_BACK, Progress, Puller
+from semysync.passes.pull import Progress, Puller
 from semysync.passes.refresh import REQUESTS, Refresher
-from semysync.passes.scope import Scope, Standing
-from semysync.passes.send import AGREE_S
+from semysync.passes.scope import Scope
 from semysync.passes.turns import Turns
 from semysync.passes.verify import Report, Unit, Verifier
 from semysync.service.client import Client
-from semysync.times import from_utc_text, utc_text
+from semysync.times import AGREE, from_utc_text, utc_text
 
 log = structlog.get_logger("semysync")
-
-MOST_UNREAD = 2  #: devices in a row without an answer that can be read; then the service is sick
-
-
-@dataclass(slots=True)
-class Outcome:
-    """What a pass came to: its record, how many looks were complete, and the first failure."""
-
-    noted: Pass
-    complete: int = 0
-    failure: ServiceError | None = None
-
-    def add(self, saved: Saved) -> None:
-        self.noted.added += saved.added
-        self.noted.changed += saved.changed
-        self.noted.illegible += saved.illegible
-
-    def fail(self, where: str, failure: ServiceError) -> None:
-        self.failure = self.failure or failure
-        self.noted.error = self.noted.error or f"{where}{failure}"
 
 
 class Sync:
@@ -91,13 +59,13 @@ class Sync:
         self._store = store
         self._puller = puller
         self._scope = scope
-        self._turns = turns
         self._limits = limits
+        self._boxes = Boxes(store, puller, scope=scope, turns=turns)
 
     def once(self) -> list[Outcome]:
         """Take every step once. Without devices there is nothing to ask the boxes for."""
         steps = [self.devices()]
-        if self._store.device_ids() and not _hopeless(steps[0].failure):
+        if self._store.device_ids() and not is_hopeless(steps[0].failure):
             steps += [self.box(Box.INBOX), self.box(Box.SENT), self.account()]
             if self.refresh_is_due():
                 steps.insert(3, self.refresh(requests=None))
@@ -204,7 +172,7 @@ class Sync:
         """Return whom to ask so that all of a box is shown."""
         if self._scope == "account":
             return [Unit(WHOLE_ACCOUNT)]
-        shown = frozenset(self._standing(box).shown)
+        shown = frozenset(self._boxes.standing(box).shown)
         whole = [Unit(WHOLE_ACCOUNT, shown)] if shown else []
         return whole + [
             Unit(device.id, frozenset({device.id}), device.there)
@@ -239,195 +207,23 @@ class Sync:
     def box(self, box: Box, *, everyone: bool = False) -> Outcome:
         """Pull a box: of each device whose turn it is, or of `everyone`; or of the whole account."""
         with self._pass(box) as outcome:
-            self._pull_or_probe(box, outcome, None if everyone else self._turns)
-            self._index(box, outcome)
-            self._begin_news(box)
+            self._boxes.pull(box, outcome, everyone=everyone)
+            self._boxes.index(box, outcome)
+            self._boxes.begin_news(box)
         return outcome
-
-    def _pull_or_probe(self, box: Box, outcome: Outcome, turns: Turns | None) -> None:
-        if self._scope == "account":
-            self._pull(box, {WHOLE_ACCOUNT: True}, outcome)
-            return
-        devices = self._store.known_devices()
-        standing = self._standing(box)
-        if self._scope == "auto" and self._probe_is_due(box, standing, devices):
-            self._pull_and_probe(box, standing, devices, outcome)
-        elif standing.shown:
-            self._pull_as_a_whole(box, standing, devices, outcome, turns)
-        else:
-            self._pull(box, self._whose_turn(box, devices, turns), outcome)
-
-    def _begin_news(self, box: Box) -> None:
-        """
-        Note where news begins, as soon as a box is loaded of every device that there is.
-
-        What comes later is news, also the first message of a new device. Until then a device that
-        is loaded last may well hold newer history than those before it.
-        """
-        if self._store.history_to(box) < HIGHEST_ID or not self._store.last_complete("devices"):
-            return
-        there = [device.id for device in self._store.known_devices() if device.there]
-        asked = [WHOLE_ACCOUNT] if self._scope == "account" else there
-        if asked and all(self._store.mark(box, number).loaded_at for number in asked):
-            self._store.begin_news(box)
-
-    def _index(self, box: Box, outcome: Outcome) -> None:
-        """Make the indexes that a first load does without, once one has come through."""
-        if outcome.failure is None:
-            self._store.make_indexes(box)
 
     def _learn_clocks(
         self, before: Mapping[int, datetime], asked_at: datetime | None, now: datetime
     ) -> None:
         """See what this reading of the devices, and the newest messages, show of the clocks."""
         service_now = self._client.service_now()
-        if service_now and abs(now - service_now) > timedelta(seconds=AGREE_S):
+        if service_now and abs(now - service_now) > AGREE:
             return  # by a clock that is wrong every other one would be wrong
         after = self._store.last_contacts()
         offset = service_offset(before, after, asked_at, now) if asked_at else None
         phones = {number: phone_offset(*self._store.times_of_phone(number)) for number in after}
         known = {number: found for number, found in phones.items() if found is not None}
         self._store.learn_offsets(offset, known)
-
-    def _pull(
-        self, box: Box, asked: dict[int, bool], outcome: Outcome, *, far: bool = False
-    ) -> list[Progress]:
-        """
-        Pull a box of each device, by whether the account has it; return those that came through.
-
-        A device that fails does not stop the others, unless there is no hope for them.
-        """
-        came_through = []
-        unread, hopeless = {False: 0, True: 0}, False
-        if box is Box.SENT:
-            self._learn_newest(box, asked)
-        # Those whose history is still being loaded first: a pass that is cut off again and again
-        # must come to them. Nor must those that have it wait for them.
-        loaded = {number: self._is_loaded(box, number) for number in asked}
-        for device_id in sorted(asked, key=lambda number: loaded[number]):
-            if unread[loaded[device_id]] == MOST_UNREAD:
-                continue
-            is_there = asked[device_id]
-            progress = Progress(box, device_id)
-            try:
-                self._puller.pull(progress, far=far)
-            except ServiceError as exc:
-                if not isinstance(exc, Refused) or is_there or _hopeless(exc):
-                    where = f"{box} of device {device_id}: " if device_id else f"{box}: "
-                    outcome.fail(where, exc)
-                # else: a device that is gone may be asked for, but need not answer
-                # A service that has answered, if by a no, is well enough to be asked for others.
-                sick = isinstance(exc, Unreadable) and not isinstance(exc, TooLarge | Unbounded)
-                unread[loaded[device_id]] += sick
-                hopeless = _hopeless(exc)
-            else:
-                came_through.append(progress)
-                outcome.complete += 1
-                unread[loaded[device_id]] = 0
-            outcome.add(Saved(progress.added, progress.changed, progress.illegible))
-            if self._turns:
-                news = bool(progress.added or progress.changed)
-                self._turns.asked(box, device_id, self._puller.now(), news=news)
-            if hopeless:
-                break
-        return came_through
-
-    def _learn_newest(self, box: Box, asked: Iterable[int]) -> None:
-        """Learn the newest id of each that is not loaded yet: drafts wait for that, not for more."""
-        for device_id in asked:
-            try:
-                self._puller.prepare(box, device_id)
-            except ServiceError:
-                return  # the pull itself will meet it, and tell
-
-    def _is_loaded(self, box: Box, device_id: int) -> bool:
-        if device_id == WHOLE_ACCOUNT:
-            return False
-        return self._store.mark(box, device_id).loaded_at is not None
-
-    def _pull_as_a_whole(
-        self,
-        box: Box,
-        standing: Standing,
-        devices: Sequence[KnownDevice],
-        outcome: Outcome,
-        turns: Turns | None,
-    ) -> None:
-        """Ask for the whole account, and beside it for devices for which that does not stand."""
-        beside = [
-            device
-            for device in devices
-            if device.id not in standing.shown or not self._store.mark(box, device.id).loaded_at
-        ]
-        asked = {WHOLE_ACCOUNT: True} | self._whose_turn(box, beside, turns)
-        came_through = {
-            progress.device_id: progress for progress in self._pull(box, asked, outcome)
-        }
-        whole = came_through.get(WHOLE_ACCOUNT)
-        failed = isinstance(outcome.failure, Refused | Unbounded) and not _hopeless(outcome.failure)
-        if whole.shown == 0 if whole else failed:
-            log.warning("scope.doubted", box=box, asked="by device, until a probe shows better")
-            self._keep(box, scopes.doubted(self._puller.now()))
-
-    def _pull_and_probe(
-        self, box: Box, standing: Standing, devices: Sequence[KnownDevice], outcome: Outcome
-    ) -> None:
-        """Ask for every device, and then whether asking for the whole account gives the same."""
-        now = self._puller.now()
-        self._keep(box, scopes.begun(standing, now))
-        there = {device.id for device in devices if device.there}
-        marks = [self._store.mark(box, number) for number in sorted(there)]
-        newest = self._store.newest(box, WHOLE_ACCOUNT)
-        thousandth = self._store.newest(box, WHOLE_ACCOUNT, skip=MOST_LOOKED_BACK)
-        asked = {device.id: device.there for device in devices}
-        came_through = self._pull(box, asked, outcome, far=True)
-        if not there <= {progress.device_id for progress in came_through}:
-            return
-        try:
-            found = scopes.probe(self._puller.account, self._store, box, there)
-        except ServiceError as exc:
-            log.info("scope.unproven", box=box, cause=str(exc))
-            return
-        filled = sum(self._store.newest(box, number) > 0 for number in there)
-        concluded = scopes.settled(found, devices, filled, now)
-        if concluded.shown and not standing.shown:
-            mark = scopes.joined(marks, newest, thousandth, now, history=self._puller.history)
-            self._store.save_mark(box, WHOLE_ACCOUNT, mark)
-        self._keep(box, concluded)
-        if bool(concluded.shown) != bool(standing.shown):
-            log.info(
-                "scope.changed", box=box, asked="as a whole" if concluded.shown else "by device"
-            )
-
-    def _probe_is_due(self, box: Box, standing: Standing, devices: Iterable[KnownDevice]) -> bool:
-        """Tell whether to make a probe in this pass: once all are loaded, and one has messages."""
-        there = [device for device in devices if device.there]
-        return (
-            scopes.due(standing, scopes.roster(there), self._puller.now())
-            and all(self._store.mark(box, device.id).loaded_at for device in there)
-            and any(self._store.newest(box, device.id) for device in there)
-        )
-
-    def _whose_turn(
-        self, box: Box, devices: Sequence[KnownDevice], turns: Turns | None
-    ) -> dict[int, bool]:
-        """Return the devices to ask now, each with whether the account has it."""
-        there = {device.id: device.there for device in devices}
-        if turns is None:
-            return there
-        return {number: there[number] for number in turns.next(box, devices, self._puller.now())}
-
-    def _standing(self, box: Box) -> Standing:
-        """Return what the last probe of a box came to; where that makes no sense, nothing."""
-        if self._scope != "auto":
-            return Standing()
-        try:
-            return msgspec.json.decode(self._store.setting(f"scope_{box}") or "{}", type=Standing)
-        except msgspec.DecodeError:
-            return Standing()
-
-    def _keep(self, box: Box, standing: Standing) -> None:
-        self._store.set_setting(f"scope_{box}", msgspec.json.encode(standing).decode())
 
     @contextmanager
     def _pass(self, kind: str) -> Iterator[Outcome]:
@@ -438,10 +234,3 @@ class Sync:
         noted = outcome.noted
         noted.requests = self._client.requests - asked_before
         self._store.save_pass(noted, now=self._puller.now())
-
-
-def _hopeless(failure: ServiceError | None) -> bool:
-    """Tell whether there is no point in asking anything else in this pass."""
-    return isinstance(failure, Unreachable | Throttled) or (
-        isinstance(failure, Refused) and failure.code in {"401", "403", "404"}
-    )

@@ -11,7 +11,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from ssl import PROTOCOL_TLS_CLIENT, SSLContext
 from threading import Lock, local
@@ -34,11 +34,11 @@ from semysync.service.line import Line
 from semysync.service.pace import Pace, Stopped
 from semysync.service.questions import Dates, Doomed, Ids, Range
 from semysync.service.reading import Legible, Row
+from semysync.times import AGREE
 
 BASE_URL = "https://semysms.net/api/3/"
 LARGEST_ANSWER = 32 * 1024 * 1024  # bytes; what is larger is asked for in smaller windows
 GLIMPSE = 256 * 1024  # bytes of an answer that says that it is larger: enough to learn from
-CLOCKS_DIFFER = timedelta(minutes=5)  # by so much two clocks that agree may differ
 PATIENCE = 10  # a whole answer may take this many times `timeout_s`, however slowly it drips in
 
 
@@ -290,7 +290,7 @@ class Client(AbstractContextManager["Client"]):
     ) -> Answer[Legible]:
         """Delete; refuse to where the caller's clock may be ahead, so that today looks old to it."""
         theirs = self.service_now()
-        if theirs is None or doomed.now > theirs + CLOCKS_DIFFER:
+        if theirs is None or doomed.now > theirs + AGREE:
             raise ValueError(f"{method}: the service's clock does not bear out {doomed.now}")
         self._pace.take(method, urgent=self._urgent)
         try:

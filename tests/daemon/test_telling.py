@@ -5,7 +5,7 @@ from structlog.testing import capture_logs
 
 from semysync.daemon.telling import Telling
 from semysync.mirror.tables.passes import Pass
-from semysync.passes.sync import Outcome
+from semysync.passes.outcome import Outcome
 
 
 @pytest.mark.parametrize(

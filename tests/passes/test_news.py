@@ -108,7 +108,7 @@ def test_history_of_a_device_that_is_loaded_later_than_others_is_silent(
     sync = make_sync()
     sync.once()
     sandbox.set(fault="none")
-    sync._pull(Box.INBOX, {first: True}, sync.box(Box.SENT))
+    sync._boxes.pull_each(Box.INBOX, {first: True}, sync.box(Box.SENT))
     assert store.history_to(Box.INBOX) == HIGHEST_ID
 
     sync.once()

@@ -224,7 +224,7 @@ def test_a_device_that_is_behind_another_is_compared_up_to_its_own_mark(world):
     first, second, _ = sorted(world.account.devices)
     world.account.receive(PHONE, "not pulled yet", first)
     world.account.receive(PHONE, "pulled", second)
-    world.sync._pull(Box.INBOX, {second: True}, world.sync.box(Box.SENT))
+    world.sync._boxes.pull_each(Box.INBOX, {second: True}, world.sync.box(Box.SENT))
 
     assert world.verify(repair=True) == {}
     assert not world.equal()
