@@ -19,6 +19,7 @@ from semysync.times import utc_text
 LONGEST_TEXT = 1000  #: UTF-16 units, as a phone counts
 AT_ONCE = 500  #: drafts that are looked at in one transaction
 LONGEST_PAUSE = timedelta(minutes=10)  #: between two attempts; what is put off longer was not by us
+FEW = 1_000  #: drafts whose time has come, which are put in order each time
 WINDOW = 20  #: drafts of a batch are chosen from the first so many times as many
 
 UNSEEN = """
@@ -66,14 +67,14 @@ _MAY_GO_TO = "instr(',' || device || ',', ',' || value || ',') > 0"
 #
 # A draft that was tried before goes alone, by the call that can surely be refused; so does a code,
 # and what goes to a device that takes one message at a time.
-_DUE = f"""
+_DUE_OF = f"""
     select outbox.id, contact, priority,
            kind = 'ussd' or exists (select 1 from json_each(:slow) where {_MAY_GO_TO})
                or exists (select 1 from attempts where draft_id = outbox.id) as alone
-      from outbox indexed by outbox_queued
+      from outbox indexed by <index>
      where status = 'queued' and contact is not null
+       and <when>
        and (priority > 0 or not :quiet)
-       and (send_at is null or (send_at <= :now and :clock_right))
        and (next_attempt_at is null or next_attempt_at <= :now or next_attempt_at > :pauses_end)
        and (:lifetime_s is null or ({_EXPIRES_AT.strip()} <= :now) is not true)
        and outbox.id not in (select value from json_each(:refused))
@@ -86,8 +87,29 @@ _DUE = f"""
        and not exists (select 1 from outbox as other
                         where other.status = 'unknown' and other.contact = outbox.contact
                           and substr(other.text, 1, 60) = substr(outbox.text, 1, 60))
-     order by priority desc, outbox.id
+"""
+
+
+def _due_of(index: str, when: str) -> str:
+    return _DUE_OF.replace("<index>", index).replace("<when>", when)
+
+
+# However many are for later, they are not gone through: those whose time has come are found by it,
+# and put in order. Where it has come for many at once, that would take longer than going along.
+_DUE = f"""
+{_due_of("outbox_at_once", "send_at is null")}
+    union all
+{_due_of("outbox_by_send_at", ":few_timed and send_at <= :now and :clock_right")}
+    union all
+{_due_of("outbox_queued", "not :few_timed and send_at <= :now and :clock_right")}
+     order by priority desc, id
      limit :window
+"""
+
+FEW_TIMED = """
+select count(*) < :few
+  from (select 1 from outbox indexed by outbox_by_send_at
+         where status = 'queued' and send_at <= :now limit :few)
 """
 
 CLAIM = """
@@ -113,7 +135,14 @@ ANY_UNSEEN = """
 select exists (select 1 from outbox where contact is null and status in ('queued', 'held'))
 """
 
-EXPIRED = f"select id, error from outbox where status = 'queued' and {_EXPIRES_AT} <= :now"
+# No draft expires before the time from which on it may be sent.
+EXPIRED = f"""
+select id, error from outbox indexed by outbox_at_once
+ where status = 'queued' and send_at is null and {_EXPIRES_AT} <= :now
+union all
+select id, error from outbox indexed by outbox_by_send_at
+ where status = 'queued' and send_at <= :now and {_EXPIRES_AT} <= :now
+"""
 
 IS_EXPIRED = f"select {_EXPIRES_AT} <= :now from outbox where id = :draft_id"
 
@@ -153,7 +182,7 @@ class Due(NamedTuple):
     lifetime_s: int | None = None  #: how long one waits that names no end; None: none has an end
 
     def named(self) -> dict[str, object]:
-        """Return the parameters of the statements."""
+        """Return what the statements are to know of it."""
         return {
             "now": utc_text(self.now),
             "pauses_end": utc_text(self.now + LONGEST_PAUSE),
@@ -198,13 +227,19 @@ def any_unseen(conn: sqlite3.Connection) -> bool:
 
 def any_due(conn: sqlite3.Connection, due: Due) -> bool:
     """Tell whether there is a draft to send."""
-    anyone = due._replace(refused=()).named() | {"window": 1}
+    anyone = _named(conn, due._replace(refused=())) | {"window": 1}
     return bool(conn.execute(ANY_DUE, anyone).fetchone()[0])
+
+
+def _named(conn: sqlite3.Connection, due: Due) -> dict[str, object]:
+    """Return the parameters of the statements, with how what is due is best found."""
+    few = conn.execute(FEW_TIMED, {"now": utc_text(due.now), "few": FEW}).fetchone()[0]
+    return due.named() | {"few_timed": few}
 
 
 def claim(conn: sqlite3.Connection, due: Due) -> list[Draft]:
     """Claim the drafts that are due and go out in one request, in their order."""
-    drafts = [Draft(*row) for row in conn.execute(CLAIM, due.named())]
+    drafts = [Draft(*row) for row in conn.execute(CLAIM, _named(conn, due))]
     if not drafts and due.refused:
         return claim(conn, due._replace(refused=()))
     return sorted(drafts, key=lambda draft: (-draft.priority, draft.id))

@@ -34,10 +34,11 @@ select (select count(*) from taken)
 
 NEXT_TIME = """
 select (julianday(min(at)) - julianday(:now)) * 86400 from (
-    select send_at as at from outbox where status = 'queued' and send_at > :now
+    select min(send_at) as at from outbox indexed by outbox_by_send_at
+     where status = 'queued' and send_at > :now
     union all
-    select next_attempt_at from outbox
-     where +status in ('queued', 'cancelling') and next_attempt_at > :now
+    select min(next_attempt_at) from outbox indexed by outbox_by_next_attempt
+     where status in ('queued', 'cancelling') and next_attempt_at > :now
 )
 """
 

@@ -351,6 +351,8 @@ update outbox
 
 INDEXES = (
     "create index outbox_queued on outbox (priority desc, id) where status = 'queued'",
+    """create index outbox_at_once on outbox (priority desc, id)
+        where status = 'queued' and send_at is null""",
     """create index outbox_waiting on outbox (contact, created_at)
         where +status in ('queued', 'held', 'sending', 'unknown', 'accepted', 'cancelling')""",
     """create index outbox_waiting_by_time on outbox (created_at)
