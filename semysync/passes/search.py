@@ -252,7 +252,7 @@ def _settled(draft: Unknown, decided: Fate) -> Settled | None:
         case "queue" | "hold" if draft.held:
             return Settled(draft.id, "held", NOTHING_THERE)
         case "queue":
-            return Settled(draft.id, "queued", None)
+            return Settled(draft.id, "queued", f"{NOTHING_THERE}; it goes out again")
         case "expire":
             return Settled(draft.id, "expired", f"its time passed, and {NOTHING_THERE}")
         case "cancel":

@@ -312,3 +312,15 @@ def test_a_wish_to_cancel_that_comes_while_the_search_ends_is_heeded(rig):
     assert rig.of(draft) == "unknown"
     rig.run(until=lambda: rig.of(draft) == "cancelled")
     assert rig.made() == []
+
+
+def test_a_draft_that_is_to_go_out_again_says_why_while_nothing_can_be_sent(rig):
+    # seed 6000 of tests.machine: the second of two waited for the plan, and its row did not say why
+    rig.sandbox.order_fault("http_502", method="sms,sms_more")
+    rig.draft("first", number(1))
+    second = rig.draft("second", number(2))
+    rig.steps()
+    with rig.switched(balance=0):
+        rig.until(second, "queued")
+
+        assert "it goes out again" in rig.of(second, "error")
