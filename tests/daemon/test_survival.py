@@ -19,6 +19,18 @@ from processes import HASTY, PATIENCE_S, QUICK, TOKEN, Program, end, like_anybod
 from semysync.sandbox import Sandbox
 
 OTHER_TOKEN = "0" * 32
+FAILED_TRIES = "select count(*) from passes where error is not null"
+
+# The program, which says of each try that the mirror refused what it otherwise says once.
+TALKATIVE = """
+import sys
+from semysync.daemon.telling import Telling
+told = Telling.mirror_failed
+def tell(*facts):
+    told(*facts)
+    print('{"event": "mirror.tried"}', file=sys.stderr, flush=True)
+Telling.mirror_failed = tell
+"""
 
 
 class Log:
@@ -122,7 +134,8 @@ def test_a_service_that_is_gone_for_long_is_told_once_and_taken_up_when_it_comes
         wait_until(lambda: sandbox.requests, process)
         sandbox.stop()
         wait_until(lambda: log.has("pull.failing"), process)
-        time.sleep(1.5)  # the longest pause, three times: half a second here
+        tries = asked(program, FAILED_TRIES)
+        wait_until(lambda: asked(program, FAILED_TRIES) > [(tries[0][0] + 3,)], process)
         sandbox.account.receive("+79201234567", "Fresh")
         sandbox.start()
 
@@ -235,13 +248,21 @@ def test_an_answer_that_does_not_come_while_stopping_is_searched_for_later(progr
     assert asked(program, f"select status from outbox where id = {number}") == [("unknown",)]
 
 
+# The program, where nobody answers what the address of a name is.
+NAMELESS = """
+import socket, sys, time
+def ask(*_, **__):
+    print('{"event": "name.asked"}', file=sys.stderr, flush=True)
+    time.sleep(60)
+socket.getaddrinfo = ask
+"""
+
+
 def test_what_nothing_can_break_off_is_left_behind(program, sandbox):
     program.mirror_here()
-    slow = "import socket, time\nsocket.getaddrinfo = lambda *_, **__: time.sleep(60)\n"
-    with program.running("run", code=slow + HASTY) as process:
+    with program.running("run", code=NAMELESS + HASTY) as process:
         log = Log(process)
-        wait_until(lambda: log.has("daemon.started"), process)
-        time.sleep(0.3)
+        wait_until(lambda: log.has("name.asked"), process)
         began = time.monotonic()
 
         assert ended(process) == 0
@@ -392,14 +413,14 @@ def test_a_mirror_that_is_locked_for_long_is_told_once_and_worked_on_afterwards(
     program.mirror_here()
     with (
         closing(sqlite3.connect(program.mirror, isolation_level=None)) as writer,
-        program.running("run", code=HASTY) as process,
+        program.running("run", code=TALKATIVE + HASTY) as process,
     ):
         log = Log(process)
         wait_until(lambda: log.has("daemon.started"), process)
         writer.execute("begin immediate")
         sandbox.account.receive("+79201234567", "Fresh")
         wait_until(lambda: log.has("mirror.failing"), process)
-        time.sleep(2)  # four times as long as a pass waits for a writer here
+        wait_until(lambda: log.names().count("mirror.tried") > 3, process)
         writer.execute("rollback")
 
         wait_until(lambda: has_all(program, sandbox), process)
@@ -479,9 +500,9 @@ def fill(path):
 
 def test_a_disk_that_is_full_for_a_while_is_told_once_and_nothing_is_lost(program, sandbox):
     program.mirror.parent.mkdir(parents=True)
-    with program.running("run", code=HASTY, prepare=small_disk(program.mirror.parent, "8m")) as (
-        process
-    ):
+    with program.running(
+        "run", code=TALKATIVE + HASTY, prepare=small_disk(program.mirror.parent, "8m")
+    ) as (process):
         log = Log(process)
         filler = Path(f"/proc/{process.pid}/root{program.mirror.parent}", "filler")
         program.ask = lambda query: ask_inside(process.pid, program.mirror, query)
@@ -490,7 +511,7 @@ def test_a_disk_that_is_full_for_a_while_is_told_once_and_nothing_is_lost(progra
         for n in range(200):  # more than fits into what the files have room for
             sandbox.account.receive("+79201234567", f"Fresh {n} " * 50)
         wait_until(lambda: log.has("mirror.failing"), process)
-        time.sleep(0.5)
+        wait_until(lambda: log.names().count("mirror.tried") > 3, process)
         filler.unlink()
 
         wait_until(lambda: has_all(program, sandbox), process)
@@ -514,7 +535,9 @@ def inside(process, *commands):
 def test_a_file_system_that_is_read_only_for_a_while_is_told_once(program, sandbox):
     folder = program.mirror.parent
     folder.mkdir(parents=True)
-    with program.running("run", code=HASTY, prepare=small_disk(folder, "8m")) as process:
+    with program.running(
+        "run", code=TALKATIVE + HASTY, prepare=small_disk(folder, "8m")
+    ) as process:
         log = Log(process)
         program.ask = lambda query: ask_inside(process.pid, program.mirror, query)
         wait_until(lambda: has_all(program, sandbox), process)
@@ -522,7 +545,7 @@ def test_a_file_system_that_is_read_only_for_a_while_is_told_once(program, sandb
         inside(process, bound, ["mount", "-o", "remount,bind,ro", folder])
         sandbox.account.receive("+79201234567", "Fresh")
         wait_until(lambda: log.has("mirror.failing"), process)
-        time.sleep(0.5)
+        wait_until(lambda: log.names().count("mirror.tried") > 3, process)
         inside(process, ["umount", "--lazy", folder])
 
         wait_until(lambda: has_all(program, sandbox), process)

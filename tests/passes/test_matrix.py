@@ -18,8 +18,8 @@ CAPS = [
     {},
     {"cap": 7, "cap_keeps": "oldest"},
     {"cap": 7, "cap_keeps": "newest"},
-    {"cap": 30, "cap_keeps": "oldest"},
-    {"cap": 30, "cap_keeps": "newest"},
+    {"cap": 20, "cap_keeps": "oldest"},
+    {"cap": 20, "cap_keeps": "newest"},
 ]
 MATRIX = [
     {"order": order, "start_id": start, "end_id": end, **cap, **next(SHAPES)}
@@ -32,13 +32,29 @@ MATRIX = [
 ]
 
 
+def scope_of(switches):
+    """
+    Return a scope so that each two switches meet both of them.
+
+    Every combination in both would cost as much again, and show what its neighbours show.
+    """
+    cap = {name: switches[name] for name in ("cap", "cap_keeps") if name in switches}
+    places = (
+        ["asc", "desc", "mixed"].index(switches["order"]),
+        ["inclusive", "exclusive"].index(switches["start_id"]),
+        ["inclusive", "exclusive", "ignored"].index(switches["end_id"]),
+        CAPS.index(cap),
+    )
+    return ("device", "account")[sum(places) % 2]
+
+
 def named(switches):
     return "-".join(str(value) for value in switches.values())
 
 
 @pytest.fixture
 def sandbox(switches):
-    with Sandbox(messages=120, devices=2, switches=Switches(**switches)) as stand_in:
+    with Sandbox(messages=60, devices=2, switches=Switches(**switches)) as stand_in:
         yield stand_in
 
 
@@ -52,10 +68,9 @@ def assert_equal(sandbox, rows):
         }
 
 
-@pytest.mark.parametrize("by_device", [True, False], ids=["by-device", "account"])
 @pytest.mark.parametrize("switches", MATRIX, ids=named)
-def test_the_mirror_is_equal_to_the_account(sandbox, make_sync, rows, by_device):
-    sync = make_sync(by_device=by_device)
+def test_the_mirror_is_equal_to_the_account(sandbox, switches, make_sync, rows):
+    sync = make_sync(scope=scope_of(switches))
     device = next(sandbox.account.rows("inbox"))["id_device"]
     began = datetime.now(UTC)
 
@@ -72,7 +87,7 @@ def test_the_mirror_is_equal_to_the_account(sandbox, make_sync, rows, by_device)
     third = sync.once()
 
     assert late not in before_late
-    assert [o.noted.error for o in (*first, *second, *third)] == [None] * 12
+    assert {o.noted.error for o in (*first, *second, *third)} == {None}  # a refresh may be due
     assert_equal(sandbox, rows)
     marks = dict(rows("select box, max(last_id) from marks group by box"))
     assert marks == {box: max(sandbox.account.ids(box)) for box in Box}
