@@ -43,6 +43,20 @@ _TOKEN_REFUSALS = {
 }
 
 
+def reserved(port: int) -> tuple[int, int]:
+    """
+    Reserve a port of loopback, any where it is 0; return an open file that holds it, and its number.
+
+    Nobody listens there yet: a `Server` can, and whoever connects until then is refused. Without it
+    the system would give the port of a stand-in that is down to whoever asks for any.
+    """
+    with socket.socket() as place:
+        place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        place.bind(("127.0.0.1", port))
+        number: int = place.getsockname()[1]
+        return place.detach(), number
+
+
 class Server(ThreadingHTTPServer):
     """Knows its connections, so that it can end them."""
 

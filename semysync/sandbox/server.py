@@ -4,16 +4,18 @@ The stand-in as a service on loopback. Start reading at `Sandbox`.
 What is asked of it over HTTP is seen to in `connections`.
 """
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Event, Lock, Thread, Timer
 from typing import Any, Self
+from weakref import finalize
 
 from semysync.sandbox import faults
 from semysync.sandbox.account import Account
 from semysync.sandbox.calls import Call
 from semysync.sandbox.clocks import Clock, real_clock
-from semysync.sandbox.connections import API_PATH, Server
+from semysync.sandbox.connections import API_PATH, Server, reserved
 from semysync.sandbox.history import mixed
 from semysync.sandbox.switches import Switches
 from semysync.sandbox.switching import changed, checked
@@ -61,6 +63,7 @@ class Sandbox:
         )  #: whom to call when a message comes in or changes its status
         self.account.tell = self.webhooks.tell
         self._port = port
+        self._leave: finalize[[int], Sandbox] | None = None  # gives the port back
         self._server: Server | None = None
         self._thread: Thread | None = None
         self._timer: Timer | None = None
@@ -74,6 +77,8 @@ class Sandbox:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+        if self._leave is not None:
+            self._leave()
 
     @property
     def base_url(self) -> str:
@@ -127,8 +132,10 @@ class Sandbox:
         with self._listening:
             if self._server is not None or self.stopping.is_set():
                 return
+            if self._leave is None or not self._leave.alive:
+                place, self._port = reserved(self._port)
+                self._leave = finalize(self, os.close, place)
             self._server = Server(("127.0.0.1", self._port), self)
-            self._port = self._server.server_address[1]
             self._thread = Thread(target=self._server.serve_forever, daemon=True)
             self._thread.start()
 

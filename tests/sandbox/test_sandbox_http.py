@@ -3,6 +3,7 @@
 import json
 import socket
 from threading import Thread
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -431,6 +432,22 @@ def test_a_stopped_service_refuses_and_can_come_back(service):
     service.sandbox.start()
     assert service.sandbox.base_url == url
     assert service.listed("outbox_sms", list_id=id_) == [id_]
+
+
+@pytest.mark.parametrize("down", ["refuse", "stop"])
+def test_nobody_else_is_given_the_port_of_a_service_that_is_down(service, down):
+    getattr(service.sandbox, down)()
+
+    with socket.socket() as other, pytest.raises(OSError, match="in use"):
+        other.bind(("127.0.0.1", urlsplit(service.sandbox.base_url).port))
+
+
+def test_the_port_is_given_back_in_the_end():
+    with Sandbox(messages=0, devices=1) as sandbox:
+        port = urlsplit(sandbox.base_url).port
+
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", port))
 
 
 def test_starting_and_stopping_twice_does_no_harm(clock):
