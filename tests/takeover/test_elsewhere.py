@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from contextlib import closing, contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
@@ -15,7 +16,10 @@ from machines import Machine
 from needing import tool
 from processes import wait_until
 
+from semysync.times import utc_text
+
 BOXES = ("inbox", "sent")
+MOMENT = datetime.now(UTC) + timedelta(hours=1)
 COMPARED = "id, text, missing_since, purged_at, contact"
 
 README = Path(__file__).parents[2] / "README.md"
@@ -142,5 +146,17 @@ def test_dlt_follows_what_changes_and_what_is_marked(one, tmp_path, sandbox):
     assert any(row[0] == vanished and row[2] for row in before["sent"])
     assert one.ask("select count(*) > 0 from forgotten") == [(1,)]
 
-    assert load() == before
-    assert load() == before
+    touch(one, "desc", missing=True, seconds=0)
+    assert load() == here()
+    touch(one, "desc", missing=False, seconds=0)  # once more in the same moment,
+    touch(one, "asc", missing=True, seconds=-2)  # and by a clock that was set back meanwhile
+    assert load() == here()
+
+
+def touch(machine, order, *, missing, seconds):
+    """Change a message, so many seconds after what the last load had seen at the latest."""
+    at = utc_text(MOMENT + timedelta(seconds=seconds))
+    which = f"id = (select id from inbox order by id {order} limit 1)"
+    query = f"update inbox set changed_at = ?, missing_since = iif(?, 'x', null) where {which}"
+    with closing(sqlite3.connect(machine.mirror)) as conn, conn:
+        assert conn.execute(query, (at, missing)).rowcount == 1
