@@ -62,11 +62,17 @@ def takeover(config: Path | None, database: Path | None, as_json: bool, url: str
         print_json({"mirror": str(path), "replica_behind_s": behind_s} | _facts(taken._asdict()))
         return
     click.echo(f"mirror   {one_line(str(path))}, takeover {taken.number}")
-    click.echo(f"holds    {taken.messages:,} messages, {taken.open_drafts:,} open drafts")
+    drafts = "open draft" if taken.open_drafts == 1 else "open drafts"
+    click.echo(f"holds    {taken.messages:,} messages, {taken.open_drafts:,} {drafts}")
     if taken.last_change_at:
         click.echo(
             f"replica  its last change is of {taken.last_change_at:%Y-%m-%d %H:%M:%S} UTC, {behind_s:,} s "
             "ago: drafts that were\n         written on the other machine after that are not here"
+        )
+    if taken.other:
+        click.echo(
+            f"other    {one_line(taken.other)} has taken over from here before, and cannot see that it "
+            "must not send\n         any more: stop it for good first"
         )
     click.echo("next     start the daemon: it looks for the open drafts in the account first")
 

@@ -117,7 +117,7 @@ def test_a_takeover_that_broke_off_leaves_nothing_and_may_be_done_again(one, two
     assert "has taken over" in takeover.taken_over(one.mirror, place(one))  # from here on it counts
     monkeypatch.undo()
 
-    assert take(two, one) == (1, takeover.Replica.newest(place(one)).at, 60, 1)
+    assert take(two, one) == (1, takeover.Replica.newest(place(one)).at, 60, 1, None)
 
 
 def test_two_machines_cannot_both_take_over(one, two, tmp_path, sandbox, monkeypatch):
@@ -178,6 +178,33 @@ def test_back_and_forth_only_the_last_one_sends(one, two):
     assert taken.number == 2
     assert takeover.taken_over(one.mirror, place(one)) is None
     assert "has taken over" in takeover.taken_over(two.mirror, place(two))
+
+
+def test_who_becomes_the_sender_again_is_told_of_the_other_and_sees_the_next_one(
+    one, two, tmp_path, sandbox
+):
+    idle = one.run("takeover").stdout
+    assert takeover.taken_over(one.mirror, place(one)) is None
+    take(two, one)
+    assert "has taken over" in takeover.taken_over(one.mirror, place(one))
+
+    again = one.run("takeover").stdout
+    with one.replicating():
+        one.synced()
+    third = take(Machine(tmp_path, "three", sandbox), one)
+
+    assert "other " not in idle
+    assert f"other    {socket.gethostname()} has taken over from here before" in again
+    assert third.number == 2
+    assert "has taken over" in takeover.taken_over(one.mirror, place(one))
+
+
+def test_who_has_just_taken_over_does_not_wait_for_a_replica_of_its_own(one, two, sandbox):
+    take(two, one)
+
+    two.insert("+79201234568", "at once")
+    with two.running("run") as process:
+        wait_until(lambda: "at once" in made(sandbox), process)
 
 
 def test_what_lies_at_the_place_of_the_mirror_is_not_touched(one, two):

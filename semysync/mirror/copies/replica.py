@@ -28,14 +28,14 @@ LOOK_S = 60  #: for an answer to what is small
 RESTORE_S = 6 * 3600
 LONGEST_ANSWER = 1 << 20  #: of what answers at the socket
 
-#: Litestream keeps its own numbers in this table of each database that it replicates
-OF_LITESTREAM = "_litestream_seq"
+#: Litestream keeps its own numbers in these tables of each database that it replicates
+OF_LITESTREAM = ("_litestream_seq", "_litestream_lock")
 
 
 def was_replicated(conn: sqlite3.Connection) -> bool:
     """Tell whether Litestream has ever replicated the database of a connection."""
     query = "select exists (select 1 from sqlite_master where name = ?)"
-    return bool(conn.execute(query, (OF_LITESTREAM,)).fetchone()[0])
+    return bool(conn.execute(query, OF_LITESTREAM[:1]).fetchone()[0])
 
 
 class Held(NamedTuple):

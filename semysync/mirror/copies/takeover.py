@@ -19,7 +19,7 @@ from typing import NamedTuple
 from semysync.errors import MirrorUnusable, ReplicaUnseen
 from semysync.mirror.access import make_folder, mode_in, real, sync_folder
 from semysync.mirror.copies import backup
-from semysync.mirror.copies.replica import Replica, restorable, was_replicated
+from semysync.mirror.copies.replica import OF_LITESTREAM, Replica, restorable, was_replicated
 from semysync.mirror.copies.scratch import own_folder, small_folder
 from semysync.mirror.file import connect, explained, open_reader, writing
 from semysync.mirror.lock import Lock, Right
@@ -61,6 +61,7 @@ class Taken(NamedTuple):
     )  #: what was written after that, on the other machine, is not here
     messages: int
     open_drafts: int
+    other: str | None = None  #: who has taken over from this machine, and may send still
 
 
 def taken_by(conn: sqlite3.Connection, replica: Replica) -> Mark | None:
@@ -154,9 +155,10 @@ def send_again(mirror: Path, replica: Replica | None) -> Taken:
     """
     place = real(mirror)
     with Lock(place, Right.SENDER), explained(mirror), closing(connect(place)) as conn:
-        count = number(conn) + 1
-        while replica and replica.beside(_word(count + 1)).newest():
-            count += 1
+        # Only past the marks that are there: the next one must be seen.
+        count, other = number(conn), None
+        while replica and (marked := replica.beside(_word(count + 1))).newest():
+            count, other = count + 1, _read(marked)
         _distrust(place)
         with Outbox(place) as outbox:
             Evidence(outbox).doubt_open_drafts(also_mirrored=True)
@@ -164,7 +166,8 @@ def send_again(mirror: Path, replica: Replica | None) -> Taken:
             settings.put(conn, TAKEOVERS, str(count))
             settings.put(conn, ANOTHER_SENDS, None)
         messages = conn.execute("select (select count(*) from inbox) + (select count(*) from sent)")
-        return Taken(count, None, messages.fetchone()[0], conn.execute(OPEN).fetchone()[0])
+        open_drafts = conn.execute(OPEN).fetchone()[0]
+        return Taken(count, None, messages.fetchone()[0], open_drafts, other and other.name)
 
 
 def _word(count: int) -> str:
@@ -245,6 +248,9 @@ def _sign(part: Path, count: int) -> int:
             settings.put(conn, TAKEOVERS, str(count))
             settings.put(conn, ANOTHER_SENDS, None)
             leap(conn)
+            # The replica of this machine is yet to be begun: that it is not there is no trouble.
+            for table in OF_LITESTREAM:
+                conn.execute(f"drop table if exists {table}")
         open_drafts = int(conn.execute(OPEN).fetchone()[0])
         conn.execute("pragma wal_checkpoint(truncate)").fetchone()
     return open_drafts
