@@ -10,6 +10,8 @@ import sqlite3
 from collections import Counter, defaultdict
 from contextlib import closing
 
+from world import TOLD
+
 # What a draft may go through several times, where the answer to its request was lost.
 AGAIN = {"queued", "sending", "unknown", "resent"}
 
@@ -150,8 +152,8 @@ def _hooks(world, conn):
         f"{seq}-{at}": seq
         for seq, at in conn.execute(
             "select seq, replace(replace(replace(at, '-', ''), ':', ''), '.', '') from events"
-            " where (kind like 'message.%' or kind like 'draft.%')"
-            " and at > (select max(since) from followers)"
+            " where kind in (?, ?) and at > (select max(since) from followers)",
+            TOLD,
         )
     }
     heard_path = world.home / "heard"

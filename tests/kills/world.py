@@ -30,7 +30,8 @@ from semysync.sandbox import Sandbox
 
 HERE = Path(__file__).parent
 
-REST_S = 120  #: how long all may take to come to rest
+REST_S = 300  #: how long all may take to come to rest
+TOLD = ("message.received", "draft.accepted")  #: what hooks hear of, each in a process of its own
 SECRET = "a-secret-of-the-address-0123"
 
 CONFIG = """
@@ -57,11 +58,11 @@ listen = "127.0.0.1:{port}"
 webhook_secrets = ["{secret}"]
 [[hook]]
 name = "program"
-on = ["message.*", "draft.*"]
+on = {told}
 run = ["/bin/sh", "-c", "cat >> {home}/heard"]
 [[hook]]
 name = "post"
-on = ["message.*", "draft.*"]
+on = {told}
 url = "{receiver}"
 [log]
 format = "json"
@@ -154,6 +155,7 @@ class World:
                 secret=SECRET,
                 receiver=self.receiver.url,
                 needs_copy=self._needs_copy,
+                told=json.dumps(TOLD),
             ),
         )
         webhook = f"http://127.0.0.1:{self.port}/webhook/{SECRET}"
@@ -300,7 +302,7 @@ class World:
             return "messages are on their way"
         behind = one(
             "select count(*) from followers where position <"
-            " (select max(seq) from events where kind like 'message.%' or kind like 'draft.%')"
+            " (select max(seq) from events where kind in ('{}', '{}'))".format(*TOLD)
         )
         return f"{behind} hooks are behind" if behind else None
 
