@@ -37,11 +37,15 @@ def power(folder, given):
 def points(folder, given):
     began = time.monotonic()
     all_points = census(folder)
-    unreached, wrong = kill_at_points(folder, all_points)
-    print(f"\n{len(all_points)} points, in {(time.monotonic() - began) / 60:.0f} minutes")
-    for point in all_points:
-        print(f"  {'not reached' if point in unreached else 'died there':<12} {point}")
+    print("\na kill at each point")
+    unreached, wrong = kill_at_points(folder, all_points, _say)
+    took_s = time.monotonic() - began
+    print(f"{len(all_points)} points, {len(unreached)} not reached, in {took_s / 60:.0f} minutes")
     return wrong
+
+
+def _say(how, point):
+    print(f"  {how:<12} {point}", flush=True)
 
 
 CAMPAIGNS = {"random": at_random, "points": points, "power": power}

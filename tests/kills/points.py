@@ -91,8 +91,8 @@ def _lose_answers(world):
     world.sandbox.order_fault("drop", method="sms,sms_more", when="before", nth=4)
 
 
-def kill_at_points(folder, points):
-    """Die at each point; return those that were not come to, and what is wrong."""
+def kill_at_points(folder, points, said=lambda *_: None):
+    """Die at each point, which is `said` one by one; return those not come to, and what is wrong."""
     unreached, found = [], []
     world = None
     try:
@@ -108,6 +108,7 @@ def kill_at_points(folder, points):
                 unreached.append(point)
             told = [*world.rest(), *wrong(world)]
             found += [f"{point}: {sentence}" for sentence in told]
+            said("not reached" if point in unreached else "wrong" if told else "well", point)
             if told or point.fresh:
                 world.__exit__()
                 world = None

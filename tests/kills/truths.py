@@ -6,6 +6,7 @@ Both return sentences about what is not so.
 """
 
 import json
+import re
 import sqlite3
 from collections import Counter, defaultdict
 from contextlib import closing
@@ -158,11 +159,12 @@ def _hooks(world, conn):
     }
     heard_path = world.home / "heard"
     heard = {
-        "program": heard_path.read_text().splitlines() if heard_path.exists() else [],
-        "post": [body.decode() for _, body in world.receiver.calls],
+        "program": heard_path.read_text() if heard_path.exists() else "",
+        "post": "".join(body.decode() for _, body in world.receiver.calls),
     }
-    for name, lines in heard.items():
-        ids = list(dict.fromkeys(json.loads(line)["id"] for line in lines))
+    for name, text in heard.items():
+        # Of a program that was killed while it wrote there is but a part, before another's words.
+        ids = list(dict.fromkeys(re.findall(r'\{"id": "([^"]+)"', text)))
         strangers = [i for i in ids if i not in events]
         if strangers:
             yield f"hook {name} heard of {len(strangers)} events that there are not: {strangers[:3]}"
