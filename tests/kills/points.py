@@ -59,7 +59,7 @@ def census(folder):
     at_service = [
         Point(m.removesuffix(".php"), when, ("run",)) for m in methods for when in SERVICE
     ]
-    return sorted([*both, *at_service], key=lambda p: (not p.fresh, p.args, p.name, p.when))
+    return sorted([*both, *at_service], key=lambda p: (p.fresh, p.args != ("run",), p))
 
 
 def _passed(world, args, *, loads):
