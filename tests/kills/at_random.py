@@ -63,9 +63,11 @@ def kill_at_random(folder, kills, seed, minutes=float("inf")):
         share = min(kills, KILLS_OF_A_WORLD)
         with World(cleared(folder / f"world-{number}"), seed=seed + number) as world:
             _kill_in(world, share, random.Random(seed + number), reached, ends)
-            reached.wrong.extend(f"world {number}: {told}" for told in world.rest())
-            reached.wrong.extend(f"world {number}: {told}" for told in wrong(world))
-            _count(world, reached.counts)
+            unrest = world.rest()
+            told = unrest or list(wrong(world))
+            reached.wrong.extend(f"world {number}: {sentence}" for sentence in told)
+            if not unrest:
+                _count(world, reached.counts)
         kills -= share
         number += 1
     return reached

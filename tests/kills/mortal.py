@@ -136,7 +136,7 @@ def begin(path):
         ),
     )
     watch(spy, actions.Run, "__call__", lambda *_: "program of a hook")
-    watch(spy, hints.Pending, "add", lambda *_: "call of a webhook")
+    watch(spy, hints.Awaited, "add", lambda *_: "call of a webhook")
 
 
 def site():

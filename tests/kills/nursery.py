@@ -31,14 +31,22 @@ def hasten():
     from semysync.follow import hints, retries
     from semysync.passes import due, verify
 
-    loop.ANSWER_S, loop.END_S, loop.REST_S, process.BEAT_S, sending.AGAIN_S = 5, 5, 0.05, 0.1, 0.2
-    tempo.REST_S = 0.05
-    tempo.FIRST_S, tempo.FIRST_OPEN_S, tempo.LONGEST_S, tempo.SHORTEST_S = 0.1, 0.1, 0.5, 0.1
-    jobs.HOUSEKEEPING_S, jobs.VERIFY_S, jobs.REFRESH_S = 1, 1, 1
-    verify.EVERY = timedelta(seconds=4)
-    due.FIRST_PAUSE_S, due.LONGEST_PAUSE_S = 0.05, 0.05
-    hints.SETTLE_S, hints.LOOK_EVERY_S = 1.0, 0.2
+    put(loop, ANSWER_S=5, END_S=5, REST_S=0.05)
+    put(process, BEAT_S=0.1)
+    put(sending, AGAIN_S=0.2, FIRST_S=0.1)
+    put(tempo, FIRST_S=0.1, FIRST_OPEN_S=0.1, LONGEST_S=0.5, SHORTEST_S=0.1, REST_S=0.05)
+    put(jobs, HOUSEKEEPING_S=1, VERIFY_S=1, REFRESH_S=1)
+    put(verify, EVERY=timedelta(seconds=4))
+    put(due, FIRST_PAUSE_S=0.05)
+    put(hints, SETTLE_S=1.0, LOOK_EVERY_S=0.2)
     retries.Patience.__new__.__defaults__ = (0.1, 0.2, retries.timedelta(days=2))
+
+
+def put(module, **values):
+    """Put what is there to another value."""
+    for name, value in values.items():
+        assert hasattr(module, name), f"{module.__name__}.{name} is no more"
+        setattr(module, name, value)
 
 
 def be(asked):

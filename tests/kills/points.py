@@ -106,7 +106,7 @@ def kill_at_points(folder, points, said=lambda *_: None):
                     world.rest()
             if not _dies(world, point):
                 unreached.append(point)
-            told = [*world.rest(), *wrong(world)]
+            told = world.rest() or list(wrong(world))
             found += [f"{point}: {sentence}" for sentence in told]
             said("not reached" if point in unreached else "wrong" if told else "well", point)
             if told or point.fresh:
