@@ -13,8 +13,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
+from living import World, cleared
 from truths import sound, wrong
-from world import World, cleared
 
 KILLS_OF_A_WORLD = 100
 HASTY_KILLS = 15  #: so many of them while there is little yet

@@ -10,8 +10,8 @@ import signal
 import time
 from typing import NamedTuple
 
+from living import World, cleared
 from truths import wrong
-from world import World, cleared
 
 PATIENCE_S = 8  #: for a process to come to the point where it is to die
 LETS_PASS = ("write ", "begin ")  #: within a transaction: `random` kills there

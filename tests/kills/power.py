@@ -18,8 +18,8 @@ from collections import Counter
 from contextlib import closing
 
 from disk import Disk, read, traced
+from living import World, cleared
 from truths import drafts_wrong, messages_wrong, sound
-from world import World, cleared
 
 from semysync.mirror.outbox.claims import Claims
 
