@@ -13,7 +13,7 @@ from semysync.cli.options import config_option, configured, database_option, exa
 from semysync.cli.outbox import time_in
 from semysync.cli.printing import complain, one_line, print_json, print_table
 from semysync.config import Config, Hook
-from semysync.mirror.file import check_version, connect, explained, must_exist, open_reader, writing
+from semysync.mirror.file import explained, open_reader, open_writer, writing
 from semysync.mirror.lock import Right, is_held
 from semysync.mirror.tables import followers
 
@@ -188,14 +188,11 @@ def replay(
     """
     settings, path = configured(config, database)
     named(settings, name)
-    must_exist(path)
-    with explained(path), closing(connect(path)) as conn:
-        check_version(conn, path)
-        with writing(conn):
-            at = followers.position(conn, name)
-            oldest = followers.oldest(conn)
-            begins = max(first, oldest)
-            moved = at is not None and followers.set_back(conn, name, begins)
+    with explained(path), closing(open_writer(path)) as conn, writing(conn):
+        at = followers.position(conn, name)
+        oldest = followers.oldest(conn)
+        begins = max(first, oldest)
+        moved = at is not None and followers.set_back(conn, name, begins)
     if at is None:
         raise click.UsageError(f"{name} has not begun yet: it does when the daemon starts")
     if not moved:
@@ -224,12 +221,9 @@ def skip(config: Path | None, database: Path | None, everything: bool, name: str
     """
     settings, path = configured(config, database)
     named(settings, name)
-    must_exist(path)
-    with explained(path), closing(connect(path)) as conn:
-        check_version(conn, path)
-        with writing(conn):
-            at = followers.position(conn, name)
-            to = followers.skip(conn, name, everything=everything)
+    with explained(path), closing(open_writer(path)) as conn, writing(conn):
+        at = followers.position(conn, name)
+        to = followers.skip(conn, name, everything=everything)
     if at is None:
         raise click.UsageError(f"{name} has not begun yet: it does when the daemon starts")
     if to is None:

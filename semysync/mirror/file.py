@@ -139,9 +139,23 @@ def open_reader(path: Path) -> sqlite3.Connection:
     must_exist(path)
     if sentence := harm(path):
         raise MirrorUnusable(sentence)
-    conn = connect(path, read_only=True)
+    return _checked(connect(path, read_only=True), path, reading=True)
+
+
+def open_writer(path: Path) -> sqlite3.Connection:
+    """
+    Open a mirror to read and write it; rows come as `sqlite3.Row`.
+
+    Raises `MirrorUnusable` where there is none, or it is of another version, or cannot be written.
+    """
+    must_exist(path)
+    return _checked(connect(path), path, reading=False)
+
+
+def _checked(conn: sqlite3.Connection, path: Path, *, reading: bool) -> sqlite3.Connection:
+    """Make a connection one to a mirror of this version, or close it and raise."""
     try:
-        with explained(path, reading=True):
+        with explained(path, reading=reading):
             check_version(conn, path)
     except BaseException:
         conn.close()

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from semysync.mirror.file import check_version, connect, explained, must_exist, writing
+from semysync.mirror.file import open_writer, writing
 
 COLUMNS = ("phone", "text", "device", "priority", "send_at", "expires_at", "client_key", "kind")
 WAITING = ("queued", "held", "sending", "unknown", "accepted", "on_phone", "cancelling")
@@ -169,17 +169,8 @@ def open_outbox(path: Path) -> sqlite3.Connection:
 
     What is committed is on the disk: a command that has ended well must not lose a draft.
     """
-    must_exist(path)
-    conn = connect(path)
-    try:
-        with explained(path):
-            check_version(conn, path)
-            conn.execute("pragma synchronous = full")
-    except BaseException:
-        conn.close()
-        raise
-    conn.row_factory = sqlite3.Row
-    conn.text_factory = lambda value: value.decode("utf-8", "replace")
+    conn = open_writer(path)
+    conn.execute("pragma synchronous = full")
     return conn
 
 
