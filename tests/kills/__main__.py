@@ -1,7 +1,7 @@
 """
 Kill the real daemon again and again, and see that it has lost nothing and sent nothing twice.
 
-    .venv/bin/python -m tests.kills [--kills 1000] [--seed 1] [random points power]
+    .venv/bin/python -m tests.kills [--kills 1000] [--seed 1] [random] [points] [power]
 
 `random` kills it that often at random moments under traffic, `points` at every named point before
 and after which anything is written, asked or synced, and `power` cuts the power. What was reached is
@@ -25,6 +25,7 @@ def main():
     options.add_argument("--kills", type=int, default=1000)
     options.add_argument("--minutes", type=float, default=float("inf"), help="for `random` at most")
     options.add_argument("--seed", type=int, default=1)
+    options.add_argument("--only", default="", help="`points` whose names hold this")
     given = options.parse_args()
     wrong = []
     for name in given.campaigns or CAMPAIGNS:

@@ -8,6 +8,8 @@ process dies by SIGKILL under traffic; another brings all to rest, and everythin
 
 import signal
 import time
+from collections import deque
+from itertools import count
 from typing import NamedTuple
 
 from living import World, cleared
@@ -96,7 +98,9 @@ def kill_at_points(folder, points, said=lambda *_: None):
     unreached, found = [], []
     world = None
     try:
-        for number, point in enumerate(points):
+        waiting, numbers = deque(points), count()
+        while waiting:
+            point, number = waiting.popleft(), next(numbers)
             if world is None or point.fresh:
                 if world:
                     world.__exit__()
@@ -104,11 +108,14 @@ def kill_at_points(folder, points, said=lambda *_: None):
                 world = World(home, seed=number + 1, messages=300, needs_copy="no").__enter__()
                 if not point.fresh:
                     world.rest()
-            if not _dies(world, point):
+            died = _dies(world, point)
+            if not died and not point.fresh:  # such as a purge, where all is purged: once more
+                waiting.append(point._replace(fresh=True))
+            elif not died:
                 unreached.append(point)
             told = world.rest() or list(wrong(world))
             found += [f"{point}: {sentence}" for sentence in told]
-            said("not reached" if point in unreached else "wrong" if told else "well", point)
+            said("wrong" if told else "well" if died else "not reached", point)
             if told or point.fresh:
                 world.__exit__()
                 world = None

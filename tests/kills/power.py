@@ -9,6 +9,7 @@ all processes are killed, the mirror is replaced by what may be left of it, and 
 """
 
 import random
+import re
 import shutil
 import signal
 import sqlite3
@@ -23,6 +24,7 @@ from truths import drafts_wrong, messages_wrong, sound
 
 from semysync.mirror.outbox.claims import Claims
 
+TOLD = re.compile(rb'\{"id": "([^"]+)"')
 MOMENTS = 150  #: of a life, beside those of the requests
 DELETES = {"del_inbox_sms", "del_outbox_sms"}
 SENDS = {"sms", "sms_more"}
@@ -68,6 +70,7 @@ def _looked_at(world, calls, chance, reached, most):
     """Yield what is wrong with the disk at the moments of a life."""
     requests = _requests(world, calls)
     inserted = _inserted(world)
+    told = _told(calls)
     times = sorted(chance.sample([call.began for call in calls], min(most, len(calls))))
     moments = sorted([(at, None) for at in times] + [(at, call) for at, call in requests],
                      key=lambda one: one[0])  # fmt: skip
@@ -84,12 +87,15 @@ def _looked_at(world, calls, chance, reached, most):
         reached["writes that were not yet safe then"] += disk.unsafe()
         before = [made for moment, made in requests if moment <= at]
         there = {text for moment, text in inserted if moment <= at}
+        heard = {event for moment, event in told if moment <= at}
         for how in ("none", "all", "any", "any"):
             cleared(place)
             disk.build(place, how, chance)
             reached["states of the disk"] += 1
-            for told in _broken(place / world.mirror.name, before, there):
-                yield f"{at - calls[0].began:.3f} s, {how} of what was not synced is left, {told}"
+            for broken in _broken(place / world.mirror.name, before, there):
+                yield f"{at - calls[0].began:.3f} s, {how} of what was not synced is left, {broken}"
+            if how == "none" and _takes_back(place / world.mirror.name, heard):
+                reached["moments at which an event that a hook has heard of is lost again"] += 1
 
 
 def _broken(mirror, requests, inserted):
@@ -181,6 +187,21 @@ def _inserted(world):
                     found += [(call.began, f"{name} {n}") for n in range(said, count)]
                     said = max(said, count)
     return found
+
+
+def _told(calls):
+    """Return when hooks were told of each event."""
+    bodies = ((call.began, call.content) for call in calls if call.name == "sendto")
+    return [(at, found[1].decode()) for at, body in bodies if (found := TOLD.match(body))]
+
+
+def _takes_back(mirror, heard):
+    """Whether an event is gone of which a hook has heard: it will come again under another id."""
+    if not heard:
+        return False
+    with closing(sqlite3.connect(mirror)) as conn:
+        seqs = {int(event.partition("-")[0]) for event in heard}
+        return max(seqs) > (conn.execute("select max(seq) from events").fetchone()[0] or 0)
 
 
 def _goes_on(world, calls, chance):

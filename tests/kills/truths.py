@@ -11,7 +11,7 @@ import sqlite3
 from collections import Counter, defaultdict
 from contextlib import closing
 
-from world import TOLD
+from living import TOLD
 
 # What a draft may go through several times, where the answer to its request was lost.
 AGAIN = {"queued", "sending", "unknown", "resent"}
