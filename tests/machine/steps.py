@@ -355,6 +355,29 @@ class Machine(RuleBasedStateMachine):
     def restore(self, age, claims):
         self.world.restore(age, claims=claims)
 
+    @step(phone=st.sampled_from(PHONES), status=st.sampled_from(["queued", "held"]))
+    def restore_what_has_gone_out_since(self, phone, status):
+        """A copy that holds a draft as it was before it went out."""
+        self.world.time.jumped_s = 0.0
+        number = self._draft(phone, status=status)
+        self.world.back_up()
+        if status == "held":
+            self.world.set(number, "queued")
+        self.world.run(20)
+        self.world.restore("newest")
+        self.world.run(20)
+
+    @step(box_first=st.booleans(), seconds=st.sampled_from([5, 30]))
+    def receive_out_of_order(self, box_first, seconds):
+        """A message shows below one that was pulled, but not too late to look back to."""
+        if box_first:
+            self.world.do(self.world.load)
+        self.world.receive(self.world.devices[0], PHONES[0], timedelta(0), hidden=True)
+        self.world.receive(self.world.devices[0], PHONES[1], timedelta(0))
+        self.world.do(self.world.load)
+        self.world.time.passed_s += seconds
+        self.world.reveal()
+
     @step(times=st.sampled_from([1, 2]), data=st.data(), box=st.sampled_from(BOXES))
     def call_webhook(self, times, data, box):
         shelf = self.account._shelves[box]
@@ -413,9 +436,13 @@ class Machine(RuleBasedStateMachine):
         when=st.sampled_from(["before", "after"]),
         phone=st.sampled_from(PHONES),
         seconds=st.sampled_from([0, 5, 60]),
+        visible=st.sampled_from(["at_once", "after_s", "after_lists"]),
+        another=st.booleans(),
     )
-    def lose_the_answer_to_a_draft(self, fault, when, phone, seconds):
+    def lose_the_answer_to_a_draft(self, *, fault, when, phone, seconds, visible, another):
+        """It may show a little later, and another client may send to the same number meanwhile."""
         self.world.time.jumped_s = 0.0
+        self.world.switch(sent_visible=visible, sent_visible_lists=2)
         self._draft(phone)
         if fault in FAULTS:
             self._order(fault, when, "sms,sms_more")
@@ -423,7 +450,10 @@ class Machine(RuleBasedStateMachine):
             when = "before" if fault in NEVER_LEFT else when
             self.world.perils[self.world.asked + 1] = when, None if fault == "kill" else fault
         self.world.do(self.world.steps)
+        if another:
+            self.world.elsewhere(self.world.devices[0], phone, timedelta(0), "accepted")
         self.world.run(seconds)
+        self.world.switch(sent_visible=USUAL.sent_visible)
 
     @step(
         fault=st.sampled_from(FAULTS),
@@ -468,8 +498,19 @@ class Machine(RuleBasedStateMachine):
 
     @step(seconds=st.sampled_from([0, -400 * 86_400, -250, 250, 86_400, 400 * 86_400]))
     def jump(self, seconds):
+        self._jump(seconds)
+
+    def _jump(self, seconds):
         self.world.honest &= not seconds
         self.world.time.jumped_s = float(seconds)
+
+    @step(days=st.sampled_from([1, 400]))
+    def jump_over_a_draft(self, days):
+        """Our clock goes wrong while a draft waits for its time."""
+        later = self.world.time.ours() + timedelta(minutes=10)
+        self._draft(PHONES[0], send_at=f"{later:%Y-%m-%dT%H:%M:%SZ}")
+        self._jump(days * 86_400)
+        self.world.run(20)
 
     @step(how=st.sampled_from(MISLED))
     def mislead(self, how):
