@@ -153,6 +153,15 @@ def test_each_file_on_the_way_of_a_message_and_of_a_draft_is_there():
         ), name
 
 
+def test_each_campaign_that_is_named_is_there():
+    named = set(re.findall(r"python -m (tests\.\w+)", README))
+
+    assert len(named) > 4
+    for name in named:
+        place = HOUSE / name.replace(".", "/")
+        assert (place / "__main__.py").exists() or place.with_suffix(".py").exists(), name
+
+
 def test_the_queries_of_the_cookbook_go_to_the_shell(mirror):
     tool("sqlite3")
     (lines,) = blocks("sh", "help sql unanswered |")

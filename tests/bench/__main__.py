@@ -202,14 +202,18 @@ BENCHMARKS = {
     "pull": Run(["20000", "--rounds", "1"], pull),
     "quiet": Run(["--messages", "20000", "--rounds", "5"], quiet),
     "refresh": Run(["--messages", "20000", "--rounds", "5"], refresh),
-    "send": Run(["--drafts", "500", "--commits", "50", "--rounds", "1", "--gammu", "3"], send),
+    "send": Run(
+        ["--drafts", "500", "--commits", "50", "--rounds", "1", "--gammu", "3"],
+        send,
+        ["--commits", "200"],
+    ),
     "wake": Run(["--commits", "50", "--rest", "2"], wake, ["--commits", "300", "--rest", "5"]),
     "webhook": Run(["--messages", "10"], webhook, ["--messages", "40"]),
-    "idle": Run(["--messages", "1000", "--rest", "5"], idle),
+    "idle": Run(["--messages", "1000", "--rest", "5"], idle, ["--rest", "40"]),
     "startup": Run(["--rounds", "3"], startup),
     "read": Run(["--messages", "20000"], read),
     "web": Run(["--messages", "20000", "--rounds", "3"], web),
-    "purge": Run(["--messages", "4000"], purge),
+    "purge": Run(["--messages", "4000"], purge, ["--messages", "20000"]),
 }
 
 

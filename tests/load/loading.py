@@ -121,6 +121,8 @@ class Watcher:
         began = time.monotonic()
         while True:
             status = Path(f"/proc/{self._pid}/status").read_text()
+            if "VmRSS:" not in status:
+                return  # it has ended, which is told at the end
             memory = int(status.partition("VmRSS:")[2].split()[0]) / 1024
             size = wal.stat().st_size / 1e6 if wal.exists() else 0
             self.weighings.append(Weighing(time.monotonic() - began, memory, size))
