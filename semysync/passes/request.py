@@ -23,6 +23,9 @@ from semysync.service.client import Client
 from semysync.service.pace import Stopped
 from semysync.times import utc_text
 
+#: of a draft that was claimed in the moment in which the program was to end, or to begin anew
+ENDED = "the program was ended before this was sent; it goes out as soon as it runs"
+
 
 class Came(NamedTuple):
     """What a request came to; `give_back` names drafts whose earlier refusals do not count."""
@@ -61,6 +64,13 @@ class Requests:
             return Came([Lost(draft.id, why) for draft in claim.drafts])
         except (Refused, Unreachable) as exc:
             return self._refused(claim.drafts, exc)
+        except Stopped:  # before there was a request: they go back as if they had not been claimed
+            return Came(
+                [
+                    NotTaken(draft.id, ENDED, None, counts=False, never_left=True)
+                    for draft in claim.drafts
+                ]
+            )
         return Came(_paired(claim.drafts, outgoing, taken))
 
     def _outgoing(self, draft: Draft, claim: Claim, devices: Sequence[str]) -> Outgoing:

@@ -25,7 +25,7 @@ from semysync.mirror.store import Store
 from semysync.model import Phone
 from semysync.passes.cancel import cancel_wanted
 from semysync.passes.due import SLOW, QuietHours, Refusals, Rests, ids_in, senders
-from semysync.passes.request import Came, Requests
+from semysync.passes.request import ENDED, Came, Requests
 from semysync.passes.search import Search
 from semysync.service.client import Client
 from semysync.times import AGREE
@@ -325,7 +325,7 @@ class Sender:
             ids = [result.draft_id for result in lost]
             log.warning("drafts.unknown", drafts=ids, cause=lost[0].why)
         for result in stored:
-            if isinstance(result, NotTaken):
+            if isinstance(result, NotTaken) and result.why != ENDED:
                 log.warning(
                     "draft.refused", draft=result.draft_id, why=result.why, counts=result.counts
                 )

@@ -30,7 +30,7 @@ from semysync.model import Accepted, Account, Box, Device, Illegible, Outgoing, 
 from semysync.service import answers, reading
 from semysync.service.failures import BadStatus, Failures
 from semysync.service.hiding import forms_of, hiding
-from semysync.service.line import Line
+from semysync.service.line import Line, TooLate
 from semysync.service.pace import Pace, Stopped
 from semysync.service.questions import Dates, Doomed, Ids, Range
 from semysync.service.reading import Legible, Row
@@ -281,6 +281,8 @@ class Client(AbstractContextManager["Client"]):
         try:
             with self._line.request():
                 return answers.document(method, self._post(method, content, batch=batch), hide)
+        except TooLate:
+            raise Stopped from None
         except (httpx.HTTPError, ServiceError) as exc:
             error = self._failures.of_a_request(method, exc, hide, batch=batch)
         raise error

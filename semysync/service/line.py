@@ -18,6 +18,10 @@ import httpx
 OPENED = "connection.connect_tcp.complete", "connection.start_tls.complete"
 
 
+class TooLate(httpx.ConnectError):
+    """A request was to be made when the line was hung up; it was not."""
+
+
 class Line:
     """What is under way at a client: questions, and requests that change something."""
 
@@ -41,10 +45,10 @@ class Line:
 
     @contextmanager
     def request(self) -> Iterator[None]:
-        """Be at a request that changes something. Raises `ConnectError` where it is too late."""
+        """Be at a request that changes something. Raises `TooLate` where it must not be made."""
         with self._changed:
             if self.is_hung_up:
-                raise httpx.ConnectError("the program is ending")
+                raise TooLate("the program is ending")
             self._requests += 1
         try:
             with self.question():

@@ -37,6 +37,26 @@ def test_no_look_no_second_request(make):
     assert (rig.of(draft), rig.of(draft, "attempts")) == ("queued", 1)
 
 
+def test_what_is_claimed_when_the_program_is_to_end_goes_back_and_nothing_is_refused(make):
+    rig = make()
+    drafts = [rig.draft("one", number(0)), rig.draft("two", number(1))]
+    rig.sending.hang_up()
+
+    rig.sender.step()
+
+    assert rig.requests() == []
+    for draft in drafts:
+        columns = ("status", "attempts", "next_attempt_at")
+        assert [rig.of(draft, column) for column in columns] == ["queued", 0, None]
+        assert "the program was ended" in rig.of(draft, "error")
+    assert rig.setting("sending_blocked") is None
+
+    rig.again()
+    rig.run(10)
+
+    assert sorted(rig.made()) == ["one", "two"]
+
+
 def test_three_refusals_in_a_row_stop_the_sending_and_count_for_nobody(make):
     rig = make(batch=1, max_attempts=3, switches={"refuse_text": "Hello"})
     drafts = [rig.draft(phone=number(count)) for count in range(5)]
