@@ -23,6 +23,7 @@ from semysync.model import Box, Illegible, Sent
 from semysync.passes.look import FEW
 from semysync.service.client import Client
 from semysync.service.questions import MOST_IDS, Ids, Range
+from semysync.times import AGREE
 
 SHORTEST = timedelta(seconds=5)
 LONGEST, LONGEST_WHEN_OLD = timedelta(hours=1), timedelta(hours=6)
@@ -115,8 +116,8 @@ def chosen(
 
 def _urgency(one: Open, now: datetime) -> float:
     """Return how long a message has waited, as a part of its interval: due at 1."""
-    if one.asked_at is None or one.due_at is None:
-        return float("inf")
+    if one.asked_at is None or one.due_at is None or one.asked_at > now:
+        return float("inf")  # our clock was ahead when it was asked for
     if one.due_at - one.asked_at <= timedelta(0):
         return 1 + (now - one.due_at) / SHORTEST
     return (now - one.asked_at) / (one.due_at - one.asked_at)
@@ -209,7 +210,7 @@ class Refresher:
             for one in soon
             if one.status in PACES
             and _urgency(one, now) >= 0.75
-            and (one.asked_at is None or one.asked_at < began)
+            and (one.asked_at is None or not began <= one.asked_at <= now)
         ]
         there = [number for number, is_there in self._store.device_ids().items() if is_there]
         return chosen(ripe, now, there=there, most=self._list_size)
@@ -221,7 +222,7 @@ class Refresher:
             shown = self._read(question.device_id, ids, note)
         except Refused as refusal:
             now = self._now()  # which proves nothing
-            asked = [(one, scheduled(one._replace(asked_at=now), now)) for one in question.those]
+            asked = [(one, self._next(one._replace(asked_at=now), now)) for one in question.those]
             self._pending.keep(asked)
             if isinstance(refusal, Throttled) or question.device_id:
                 raise
@@ -247,7 +248,14 @@ class Refresher:
             del asked[one.id]  # it stays due
         if missing := list(self._missing(suspects[:SUSPECTS], note)):
             self._pending.miss(missing, now)
-        self._pending.keep([(were[i], scheduled(one, now)) for i, one in asked.items()])
+        self._pending.keep([(were[i], self._next(one, now)) for i, one in asked.items()])
+
+    def _next(self, one: Open, now: datetime) -> Open | None:
+        """Return a message as it is asked for next; only by a clock that is right for the last time."""
+        found, theirs = scheduled(one, now), self._client.service_now()
+        if found or one.status not in PACES or theirs is None or abs(now - theirs) <= AGREE:
+            return found
+        return one._replace(due_at=now + LONGEST_WHEN_OLD)
 
     def _missing(self, suspects: Sequence[Open], note: Callable[[Saved], None]) -> Iterator[int]:
         """Yield those of which no device and no range of ids shows anything."""

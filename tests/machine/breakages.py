@@ -45,7 +45,7 @@ def _purge_takes_what_is_to_be_kept():
 
 
 def _purge_needs_no_copy():
-    return patch.object(extent, "copied_until", lambda *_: None)
+    return patch.multiple(extent, copied_until=lambda *_: None, copy_needed=lambda *_: None)
 
 
 def _purge_takes_what_moves():

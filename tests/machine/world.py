@@ -82,9 +82,9 @@ class World(Rig):
         self.sandbox.before_call = self._hear
         for ago in range(60, 28, -4):
             for device in self.devices:
-                self.receive(device, PHONES[ago % 3], timedelta(days=ago))
+                kept = ago == 48 and device == self.devices[0]
+                self.receive(device, KEPT if kept else PHONES[ago % 3], timedelta(days=ago))
                 self.elsewhere(device, PHONES[ago % 3], timedelta(days=ago), "delivered")
-        self.receive(self.devices[0], KEPT, 50 * DAY)
         self.receive(self.devices[0], PHONES[0], DAY / 2)
         self.receive(self.devices[1], PHONES[0], DAY / 2)
 
