@@ -42,10 +42,10 @@ from semysync.passes import expendable
 from semysync.passes.expendable import WAYS, Came, Limits, Reason, Slice, Way
 from semysync.passes.look import FIRST_WIDTH, Look, Shown
 from semysync.passes.pull import parted
-from semysync.passes.refresh import LIST_SIZE, is_about_access
+from semysync.passes.refresh import LIST_SIZE, is_about_access, proves_absent
 from semysync.passes.sync import Sync
 from semysync.service.client import Answer, Client
-from semysync.service.questions import MOST_IDS, Doomed, Ids, Range
+from semysync.service.questions import MOST_IDS, Dates, Doomed, Ids, Range
 from semysync.times import AGREE, utc_text
 
 log = structlog.get_logger("semysync")
@@ -209,7 +209,7 @@ class Purger:
         purge = self._purges.commit(doomed.box, doomed.device_id, doomed.ids, asked.fields(), now)
         said, changed, failure = self._delete(doomed, asked, purge)
         try:
-            left = self._still_shown(doomed.box, doomed.device_id, doomed.ids)
+            left = self._left(purge)
             after = self._whole(doomed.box) if before else before
         except ServiceError:
             if said is None or said <= set(doomed.ids):
@@ -341,28 +341,60 @@ class Purger:
             and not self._store.owners(Box.INBOX, which.end or 0, which.end or 0)
         )
 
+    def _left(self, purge: OpenPurge) -> set[int]:
+        """Return which messages of a deletion are still shown, or not proven to be gone."""
+        shown, unproven = self._still_there(purge.box, purge.device_id, purge.ids)
+        if unproven:  # by the dates as well: so they were shown before
+            answer = self._client.inbox(_named(purge), self._askable(purge.device_id))
+            there = _ids(answer)
+            shown |= set(there) & unproven
+            unproven = {i for i in unproven if not proves_absent(i, there, more=answer.more)}
+        return shown | unproven
+
+    def _askable(self, device_id: int) -> int | None:
+        """Return a device, None where it is gone: it may not be asked for by name any more."""
+        return device_id if self._store.device_ids().get(device_id) else None
+
     def _still_shown(self, box: Box, device_id: int, ids: Collection[int]) -> set[int]:
         """
         Return which messages the service still shows, by ids alone.
 
         An answer may be cut: what it does not show is asked for until nothing more is shown.
         """
-        rest, shown = sorted(ids), set[int]()
-        # A device that is gone may not be asked for by name any more.
-        device = device_id if self._store.device_ids().get(device_id) else None
-        while rest:
-            asked = rest if box is Box.INBOX else rest[: self._list_size]
+        return self._still_there(box, device_id, ids)[0]
+
+    def _still_there(
+        self, box: Box, device_id: int, ids: Collection[int]
+    ) -> tuple[set[int], set[int]]:
+        """Return which messages the service still shows, and which others it may."""
+        shown, unproven = set[int](), set[int]()
+        lists = [sorted(ids)]
+        device = self._askable(device_id)
+        while lists:
+            asked = lists.pop()
+            if box is Box.SENT and len(asked) > self._list_size:
+                lists += [asked[self._list_size :], asked[: self._list_size]]
+                continue
+            end = asked[-1] + 1
             answer = (
-                self._client.inbox(Range(max(1, asked[0] - 1), asked[-1] + 1), device)
+                self._client.inbox(Range(max(1, asked[0] - 1), end), device)
                 if box is Box.INBOX
                 else self._client.sent(Ids(tuple(asked)), device)
             )
-            messages, _ = parted(answer)
-            came = {message.id for message in messages} & set(asked)
+            there = _ids(answer)
+            came = set(there) & set(asked)
             shown |= came
-            done = came or set(asked)
-            rest = [number for number in rest if number not in done]
-        return shown
+            rest = [number for number in asked if number not in came]
+            if box is Box.SENT or came:
+                lists += [rest] if rest and came else []
+                continue
+            rest = [i for i in rest if not proves_absent(i, there, more=answer.more)]
+            half = len(rest) // 2
+            if len(asked) > 1 and there and there[-1] <= end:
+                lists += [some for some in (rest[half:], rest[:half]) if some]
+            else:  # newer ones than were asked for may have left no room for them
+                unproven.update(rest)
+        return shown, unproven
 
     def _whole(self, box: Box) -> "array[int]":
         """List a box from end to end, of every device that the account has; return all ids."""
@@ -390,8 +422,7 @@ class Purger:
     def _settle_open(self, purged: Purged) -> None:
         """Find out what became of deletions that nobody has seen the end of: a kill, a lost answer."""
         for purge in self._purges.open_ones():
-            left = self._still_shown(purge.box, purge.device_id, purge.ids)
-            gone = frozenset(purge.ids) - left
+            gone = frozenset(purge.ids) - self._left(purge)
             self._purges.settle(purge, "lost", gone, said=None, now=self._now())
             purged.gone[purge.box] += len(gone)
 
@@ -414,6 +445,16 @@ class Purger:
             log.error("purge.failed", **counts, requests=noted.requests, error=noted.error)
         elif purged.messages:
             log.info("purge.finished", **counts, requests=noted.requests)
+
+
+def _named(purge: OpenPurge) -> Range:
+    """Return the ids and dates by which a deletion named messages of the inbox."""
+    start, end = (datetime.fromisoformat(purge.asked[f"date_{side}"]) for side in ("start", "end"))
+    return Range(int(purge.asked["start_id"]), int(purge.asked["end_id"]), Dates(start, end))
+
+
+def _ids(answer: Answer[Received] | Answer[Sent]) -> list[int]:
+    return sorted(message.id for message in parted(answer)[0])
 
 
 def judge(

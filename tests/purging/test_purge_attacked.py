@@ -99,6 +99,29 @@ def test_a_message_that_has_changed_when_it_is_listed_waits_for_another_pass(ben
 # Lost answers
 
 
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("keeps", ["oldest", "newest"])
+@pytest.mark.parametrize("clean", [0, 3], ids=["one alone", "many"])
+def test_a_lost_answer_is_no_deletion_where_answers_do_not_reach_down_to_it(
+    make, keeps, when, clean
+):
+    clocks = {"server_zone": "+00:00", "phone_zone": "+00:00"}
+    bench = make(
+        per_day=1 + clean, switches=clocks | {"end_id": "ignored", "cap": 8, "cap_keeps": keeps}
+    )
+    bench.store.set_setting("purge_clean_inbox", str(clean))
+    bench.sandbox.order_fault("drop", when=when, method=DELETES["inbox"])
+
+    first = bench.purge()
+
+    assert isinstance(first.failure, AnswerLost)
+    assert set(bench.purged("inbox")).isdisjoint(bench.there("inbox"))
+    bench.purge_all()
+    assert set(bench.purged("inbox")).isdisjoint(bench.there("inbox"))
+    assert not set(bench.may_go("inbox")) & set(bench.there("inbox"))
+    assert set(bench.may_go("inbox")) <= set(bench.purged("inbox"))
+
+
 @pytest.mark.parametrize("box", BOXES)
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("fault", ["drop", "reset", "http_500", "cut", "html", "empty"])

@@ -137,7 +137,7 @@ select value from purges, json_each(purges.ids)
    and value in (select value from json_each(:ids))
 """
 
-_OPEN = "select id, box, device_id, ids from purges where ended_at is null order by id"
+_OPEN = "select id, box, device_id, ids, asked from purges where ended_at is null order by id"
 
 _TELL = "insert into events (kind, box, device_id, data) values (:kind, :box, :device_id, :data)"
 
@@ -152,6 +152,7 @@ class OpenPurge(NamedTuple):
     box: Box
     device_id: int
     ids: tuple[int, ...]
+    asked: Mapping[str, str]  #: how the request named them
 
 
 def facts(conn: sqlite3.Connection, box: Box, days: int, now: datetime) -> Facts:
@@ -277,8 +278,8 @@ class Purges(AbstractContextManager["Purges"]):
         with explained(self._mirror):
             found = self.conn.execute(_OPEN).fetchall()
         return [
-            OpenPurge(number, Box(box), device_id, tuple(json.loads(ids)))
-            for number, box, device_id, ids in found
+            OpenPurge(number, Box(box), device_id, tuple(json.loads(ids)), json.loads(asked))
+            for number, box, device_id, ids, asked in found
         ]
 
     def commit(
@@ -299,7 +300,7 @@ class Purges(AbstractContextManager["Purges"]):
         }
         with explained(self._mirror), writing(self.conn):
             number = int(self.conn.execute(_COMMIT, named).fetchone()[0])
-        return OpenPurge(number, box, device_id, tuple(ids))
+        return OpenPurge(number, box, device_id, tuple(ids), asked)
 
     def settle(
         self,
@@ -339,7 +340,7 @@ class Purges(AbstractContextManager["Purges"]):
     def stop(self, box: Box, device_id: int, why: str) -> None:
         """Write down that purging stops before anything was deleted, and why."""
         with explained(self._mirror), writing(self.conn):
-            self._stop(OpenPurge(0, box, device_id, ()), why)
+            self._stop(OpenPurge(0, box, device_id, (), {}), why)
 
     def begin_anew(self) -> None:
         """Let purging go on after a surprise, with a single message of each box."""
