@@ -15,7 +15,7 @@ from typing import NamedTuple
 from living import World, cleared
 from truths import wrong
 
-PATIENCE_S = 8  #: for a process to come to the point where it is to die
+PATIENCE_S = 15  #: for a process to come to the point where it is to die
 LETS_PASS = ("write ", "begin ")  #: within a transaction: `random` kills there
 
 COMMANDS = {

@@ -8,8 +8,10 @@ from semysync.mirror.store import HIGHEST_ID, Store
 from semysync.model import Box
 from semysync.passes.pull import Puller
 from semysync.passes.sync import Sync
+from semysync.service.questions import Range
 
 PHONE = "+79201234567"
+NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -71,6 +73,29 @@ def test_an_answer_that_another_pass_has_overtaken_takes_no_status_back(
     assert rows("select status from sent where id = ?", message) == [("delivered",)]
     told = rows("select kind from events where message_id = ? order by seq", message)
     assert told == [("message.sent",), ("message.delivered",)]
+
+
+def test_what_was_told_of_a_draft_since_a_question_stands_as_well(
+    make_sync, sandbox, client, store, rows
+):
+    """Found by a kill at a named point: messages that a first load brings are not told themselves."""
+    message = sandbox.account.sent_elsewhere(PHONE, "a draft's")
+    sandbox.account.change(Box.SENT, message, is_send=1, is_delivered=0)
+    make_sync().once()
+    (older,) = client.sent(Range(message, message))
+    sandbox.account.change(Box.SENT, message, is_delivered=1)
+    as_of = store.newest_event()
+    make_sync().box(Box.SENT)
+    with store.transaction() as conn:
+        conn.execute("delete from events")
+        conn.execute(
+            "insert into events (seq, at, kind, message_id) values (?, '', 'draft.delivered', ?)",
+            (as_of + 1, message),
+        )
+
+    store.save(Box.SENT, [older], now=NOW, as_of=as_of)
+
+    assert rows("select status from sent where id = ?", message) == [("delivered",)]
 
 
 def test_the_first_message_of_a_device_that_is_added_later_is_news(make_sync, sandbox, told):

@@ -15,6 +15,11 @@ TELL = """
 insert into events (at, kind, box, message_id, device_id, data) values (?, ?, ?, ?, ?, ?)
 """
 
+# Events of drafts name no box: theirs is `sent`. Of history only they tell.
+TOLD_SINCE = """
+select message_id from events where seq > :seq and coalesce(box, 'sent') = :box
+"""
+
 # The places of the flags in a row of `sent`.
 ON_PHONE, SENT, DELIVERED, CANCEL, ERROR, ERROR_SEND = range(12, 18)
 
@@ -62,8 +67,7 @@ def not_overtaken(
     """Return the changes of messages of which nothing was told after an event."""
     if not moved or as_of is None:
         return moved
-    rows = conn.execute("select message_id from events where seq > ? and box = ?", (as_of, box))
-    told = {number for (number,) in rows}
+    told = {number for (number,) in conn.execute(TOLD_SINCE, {"seq": as_of, "box": box})}
     return {number: change for number, change in moved.items() if number not in told}
 
 
