@@ -51,8 +51,9 @@ FLOORS_OF_THE_MIRROR = (
     # drafts, and what makes up for the loss of the mirror
     {"outbox"},
     {"copies"},
-    # what people read; what is put right when more is known, and what goes after a while
-    {"reading", "corrections", "housekeeping"},
+    # what is put right when more is known, and what goes after a while; what people read, and remove
+    {"corrections", "housekeeping"},
+    {"reading"},
     # what passes do to it
     {"store"},
 )

@@ -62,7 +62,12 @@ def forget(
         print_json({"messages": gone.messages, "drafts": gone.drafts})
     else:
         click.echo(f"{gone.messages:,} messages and {gone.drafts:,} drafts are removed.")
-    if gone.in_log:
+    if gone.in_replica:
+        complain(
+            "Litestream keeps old states of the mirror: the last traces go when it has emptied the log, "
+            "and in the replica with its snapshots (`retention` in its configuration)"
+        )
+    elif gone.in_log:
         complain(
             "a program that reads the mirror keeps an old state of it; the last traces go when it "
             "has ended and the daemon has written for a while"

@@ -51,17 +51,19 @@ def forget_events(
             return forgotten
 
 
-def give_room_back(conn: sqlite3.Connection) -> None:
+def give_room_back(conn: sqlite3.Connection) -> bool:
     """
-    Empty the `-wal` file, which only grows; not as long as somebody reads from it.
+    Empty the `-wal` file, which only grows; return whether that was possible.
 
-    Litestream always does, and empties it itself: to wait for that would only hold up writers.
+    Not as long as somebody reads from it, and who waits for that holds up all writers. Litestream
+    always does, and empties it itself.
     """
     if was_replicated(conn):
-        return
+        return False
     patience = conn.execute("pragma busy_timeout").fetchone()[0]
     conn.execute(f"pragma busy_timeout = {PATIENCE_MS}")
     try:
-        conn.execute("pragma wal_checkpoint(truncate)").fetchone()
+        busy, *_ = conn.execute("pragma wal_checkpoint(truncate)").fetchone()
+        return not busy
     finally:
         conn.execute(f"pragma busy_timeout = {int(patience)}")

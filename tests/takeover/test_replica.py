@@ -4,6 +4,7 @@ import shutil
 import signal
 import sqlite3
 import tempfile
+import time
 from contextlib import closing, suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -188,6 +189,19 @@ def test_the_daemon_and_litestream_do_not_fight_over_the_log(one):
     log = (one.home / "litestream.log").read_text()
     assert "level=ERROR" not in log
     assert log.count("snapshot complete") <= 1  # more would mean that it had lost its place
+
+
+def test_nobody_waits_for_forget_where_the_mirror_is_replicated(one):
+    contact = one.ask("select contact from inbox order by id limit 1")[0][0]
+    with one.replicating():
+        wait_until(one.has_a_snapshot)
+        began = time.monotonic()
+        ended = one.run("forget", contact, "--yes")
+        took_s = time.monotonic() - began
+
+    assert ended.returncode == 0, ended.stderr
+    assert "Litestream keeps old states of the mirror" in ended.stderr
+    assert took_s < 20  # it waited for 30 s, and let nobody write meanwhile
 
 
 # The drill

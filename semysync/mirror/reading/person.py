@@ -13,7 +13,9 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from semysync.contact import contact_of
+from semysync.mirror.copies.replica import was_replicated
 from semysync.mirror.file import writing
+from semysync.mirror.housekeeping import give_room_back
 
 AT_ONCE = 2_000  #: rows in one transaction, so that no other writer waits for long
 MERGED = 500  #: pages of the search index in one transaction
@@ -90,6 +92,7 @@ class Forgotten(NamedTuple):
     messages: int
     drafts: int
     in_log: bool
+    in_replica: bool  #: as long as that keeps old states
 
 
 def prepare(conn: sqlite3.Connection) -> None:
@@ -172,8 +175,8 @@ def forget(
         conn.execute(TELL, {"messages": messages, "drafts": gone["outbox"]})
     for box in REMEMBER:
         _merge(conn, f"{box}_fts")
-    busy, *_ = conn.execute("pragma wal_checkpoint(truncate)").fetchone()
-    return Forgotten(messages, gone["outbox"], bool(busy))
+    in_log = not give_room_back(conn)
+    return Forgotten(messages, gone["outbox"], in_log, was_replicated(conn))
 
 
 def known(conn: sqlite3.Connection, box: str, ids: Sequence[int]) -> set[int]:
