@@ -58,6 +58,9 @@ def recover(outbox: Outbox, claims: Claims, now: datetime) -> bool:
         outbox.set_setting(CLAIMS, "0")
         return False
     if claims.agree_with(int(claimed or 0)):
+        # A claim that a full disk kept from being noted never went out. It is noted before there
+        # is another one: of a mirror that is two ahead nobody could tell that it is no copy.
+        claims.note(int(claimed or 0))
         return False
     log.warning(
         "mirror.restored",

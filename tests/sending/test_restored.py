@@ -3,6 +3,7 @@
 import pytest
 from rig import GONE_OUT, PHONE, after, number
 
+from semysync.errors import MirrorBusy
 from semysync.mirror.outbox.claims import Claims
 
 
@@ -72,6 +73,36 @@ def test_a_restored_mirror_sends_what_had_not_gone_out(rig):
 
     assert rig.made() == ["before", "another", "Hello"]
     assert rig.events(draft).count("unknown") == 1
+
+
+def test_a_disk_that_is_full_again_and_again_makes_no_restored_mirror(rig, monkeypatch):
+    rig.draft("before", number(9))
+    rig.until_out()
+    first = rig.draft("Hello")
+    monkeypatch.setattr(rig.claims, "note", no_room)
+    with pytest.raises(MirrorBusy):
+        rig.steps()
+
+    second = rig.draft("another", number(1))
+    with monkeypatch.context() as patched:
+        patched.setattr(Claims, "note", no_room)
+        with pytest.raises(MirrorBusy):  # as the daemon begins anew after each failure
+            begin_anew_and_send(rig)
+    rig.again()
+
+    assert not rig.sender.restored
+    assert (rig.of(first), rig.of(second)) == ("unknown", "queued")
+    rig.until_out()
+    assert sorted(rig.made()) == ["Hello", "another", "before"]
+
+
+def begin_anew_and_send(rig):
+    rig.again()
+    rig.steps()
+
+
+def no_room(*_):
+    raise MirrorBusy("no space left on device")
 
 
 def test_a_claims_file_that_says_nonsense_is_a_restore(tmp_path):
