@@ -17,6 +17,7 @@ from typing import Any, TextIO, cast
 import structlog
 
 from semysync.config import Log
+from semysync.errors import SemysyncError
 
 #: with a plus, 8 digits or more and what people write between them; without one, more digits than
 #: an id of the service has
@@ -159,6 +160,34 @@ def masked(value: Any, hide: Callable[[str], str]) -> Any:
             return value
     shown = repr(value)
     return value if hide(shown) == shown else hide(shown)
+
+
+class Trouble:
+    """
+    What goes wrong again and again in a thread that must not end for it: logged once.
+
+    So a full disk is one line, not one every ten seconds. What is no error of ours is a mistake in
+    the program, and comes with its traceback.
+    """
+
+    def __init__(self, event: str, **facts: object) -> None:
+        self._event = event
+        self._facts = facts
+        self._said: str | None = None
+
+    def met(self, exc: Exception) -> None:
+        """Log it, unless it was the last that was logged and is not over."""
+        if str(exc) != self._said:
+            self._said = str(exc)
+            ours = isinstance(exc, SemysyncError)
+            structlog.get_logger("semysync").error(
+                self._event, **self._facts, error=self._said, exc_info=None if ours else exc
+            )
+
+    def over(self) -> bool:
+        """Note that it went well; return whether there was any trouble before."""
+        was, self._said = self._said is not None, None
+        return was
 
 
 def silence() -> None:

@@ -12,6 +12,7 @@ import structlog
 
 from semysync import log
 from semysync.config import Log
+from semysync.errors import MirrorBusy
 
 SECRET = "0123456789abcdef-secret"
 
@@ -151,6 +152,31 @@ def test_a_full_disk_stops_nothing(logged):
             raise OSError(28, "No space left on device")
 
     logged(lambda logger: logger.info("x.done"), stream=Full())
+
+
+def test_trouble_is_logged_once_until_it_is_over_or_another_comes(logged):
+    def act(_):
+        trouble = log.Trouble("hook.stands_still", hook="tell")
+        for exc in (
+            MirrorBusy("full"),
+            MirrorBusy("full"),
+            MirrorBusy("locked"),
+            None,
+            ValueError(),
+        ):
+            if exc:
+                trouble.met(exc)
+            else:
+                assert trouble.over()
+        trouble.met(ValueError())
+        assert trouble.over()
+        assert not trouble.over()
+
+    lines = [json.loads(line) for line in logged(act).splitlines()]
+
+    assert [line["error"] for line in lines] == ["full", "locked", ""]
+    assert {line["hook"] for line in lines} == {"tell"}
+    assert [("exception" in line) for line in lines] == [False, False, True]
 
 
 def test_silence_is_silent():

@@ -13,7 +13,7 @@ import structlog
 
 from semysync.config import Config
 from semysync.daemon.fence import Fence
-from semysync.errors import SemysyncError
+from semysync.log import Trouble
 from semysync.mirror.copies.replica import LOOK_S
 from semysync.mirror.outbox.claims import Claims
 from semysync.mirror.outbox.sending import Outbox
@@ -60,8 +60,8 @@ class Sending:
         self._sender: Sender | None = None
         self._looks_first = False
         self._watch: Watch | None = None
-        self._said = ""  # what went wrong, until it is over,
-        self._failures = 0  # and how often it did
+        self._trouble = Trouble("sending.failed")
+        self._failures = 0  # in a row
         self._may_begin = Event()
         self._stopping = Event()
         self._thread = Thread(target=self._until_stopped, name="sender", daemon=True)
@@ -128,11 +128,8 @@ class Sending:
                 self._send()
             except Stopped:
                 return
-            except Exception as exc:
-                if str(exc) != self._said:  # a full disk is told once, not every ten seconds
-                    self._said = str(exc)
-                    known = isinstance(exc, SemysyncError)
-                    log.error("sending.failed", error=str(exc), exc_info=not known)
+            except Exception as exc:  # noqa: BLE001  nothing ends this thread
+                self._trouble.met(exc)
             self._failures += 1
             self._stopping.wait(min(FIRST_S * 2 ** min(self._failures - 1, 10), AGAIN_S))
 
@@ -172,7 +169,6 @@ class Sending:
         if sender.taken > before:
             self._taken()
         self._failures = 0
-        if self._said:
-            self._said = ""
+        if self._trouble.over():
             log.info("sending.works_again")
         return more

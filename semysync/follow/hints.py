@@ -16,7 +16,7 @@ from threading import Event, Lock, Thread
 
 import structlog
 
-from semysync.errors import SemysyncError
+from semysync.log import Trouble
 from semysync.mirror.file import connect, explained, writing
 from semysync.mirror.tables import passes, unconfirmed
 from semysync.mirror.tables.unconfirmed import Hint
@@ -144,14 +144,11 @@ class Settling:
             self._thread.join(LOOK_EVERY_S)
 
     def _run(self) -> None:
-        said = ""
+        trouble = Trouble("hints.unsettled")
         while not self._stopping.wait(LOOK_EVERY_S):
             try:
                 if kept := self._awaited.settle():
                     log.warning("webhook.unconfirmed", messages=kept, kept_in="unconfirmed")
-                said = ""
-            except Exception as exc:
-                if str(exc) != said:
-                    said = str(exc)
-                    known = isinstance(exc, SemysyncError)
-                    log.error("hints.unsettled", error=said, exc_info=not known)
+                trouble.over()
+            except Exception as exc:  # noqa: BLE001  nothing ends this thread
+                trouble.met(exc)

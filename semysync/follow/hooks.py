@@ -24,6 +24,7 @@ from semysync.errors import SemysyncError
 from semysync.follow.actions import Action, Outcome, Telling, action_of, lacking
 from semysync.follow.matching import Facts, fits, is_for
 from semysync.follow.retries import Patience
+from semysync.log import Trouble
 from semysync.mirror.file import connect, explained, writing
 from semysync.mirror.reading.tellings import told
 from semysync.mirror.tables import followers
@@ -306,20 +307,15 @@ class Followers:
 
     def _follow(self, follower: Follower, bell: Event) -> None:
         """Deliver until the end, whatever goes wrong."""
-        said = ""
+        trouble = Trouble("hook.stands_still", hook=follower.name)
         while not self._stopping.is_set():
             bell.clear()
             try:
                 wait_s = follower.step()
-                said = ""
-            except Exception as exc:
+                trouble.over()
+            except Exception as exc:  # noqa: BLE001  nothing ends this thread
                 wait_s = AGAIN_S
-                if str(exc) != said:  # a full disk is told once, not every ten seconds
-                    said = str(exc)
-                    known = isinstance(exc, SemysyncError)
-                    log.error(
-                        "hook.stands_still", hook=follower.name, error=said, exc_info=not known
-                    )
+                trouble.met(exc)
                 follower.close()
             if wait_s > 0:
                 bell.wait(wait_s)
@@ -327,20 +323,17 @@ class Followers:
 
     def _listen(self) -> None:
         """Ring for the hooks that have something before them, at each commit of anybody."""
-        said = ""
+        trouble = Trouble("events.unheard")
         while not self._stopping.is_set():
             try:
                 with Watch(self._mirror) as watch, closing(connect(self._mirror)) as conn:
                     self._watch = watch
                     while not self._stopping.is_set():
                         self._ring(conn)
-                        said = ""
+                        trouble.over()
                         watch.wait(LONGEST_WAIT_S)
-            except Exception as exc:
-                if str(exc) != said:
-                    said = str(exc)
-                    known = isinstance(exc, SemysyncError)
-                    log.error("events.unheard", error=said, exc_info=not known)
+            except Exception as exc:  # noqa: BLE001  nothing ends this thread
+                trouble.met(exc)
                 self._stopping.wait(AGAIN_S)
             finally:
                 self._watch = None

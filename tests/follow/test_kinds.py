@@ -14,7 +14,7 @@ def written():
     """The kinds that stand in the code as they are, without what is only logged."""
     kind = rf"[\"']((?:{'|'.join(FAMILIES)})\.[a-z_]+)[\"']"
     for path in SOURCE.rglob("*.py"):
-        text = re.sub(r"log\.\w+\([^\"]*\"[^\"]*\"", "", path.read_text(encoding="utf-8"))
+        text = re.sub(r"(log\.\w+|Trouble)\([^\"]*\"[^\"]*\"", "", path.read_text(encoding="utf-8"))
         yield from re.findall(kind, text)
 
 
