@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from threading import Event
 from typing import Protocol
 
 from semysync.errors import MirrorBusy, MirrorUnusable, SemysyncError
@@ -260,7 +261,8 @@ def writing_a_slice(conn: sqlite3.Connection) -> Iterator[None]:
     with writing(conn):
         began = time.monotonic()
         yield
-    time.sleep(min(max(time.monotonic() - began, BREATH_S), LONGEST_BREATH_S))
+    # No `time.sleep`, which fails where the clock of the day is made to jump under us.
+    Event().wait(min(max(time.monotonic() - began, BREATH_S), LONGEST_BREATH_S))
 
 
 @contextmanager
