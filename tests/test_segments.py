@@ -78,7 +78,7 @@ def test_the_extension_takes_two_septets_that_stay_together(character):
         ("я" * 1000, 15),
     ],
 )
-def test_known_texts(text, parts):
+def test_texts_take_as_many_parts_as_is_known_of_them(text, parts):
     assert segments(text) == parts
     assert parts_by_hand(text) == parts
 

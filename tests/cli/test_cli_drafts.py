@@ -318,7 +318,7 @@ def test_what_is_on_its_way_or_finished_is_neither_held_nor_released(here):
         assert released.stderr == f"semysync: draft {ids[status]} is {status}, not held\n"
 
 
-def test_hold_and_release(here):
+def test_drafts_are_held_and_released(here):
     first, second = draft(here), draft(here)
 
     held = here.run("hold", first, second, first)

@@ -488,7 +488,7 @@ def test_a_file_goes_in_and_what_is_refused_is_told_by_its_line(program):
     ]
 
 
-def test_a_file_as_json(program):
+def test_json_tells_what_became_of_each_line_of_a_file(program):
     sheet(program, "phone,text,client_key\n900,a,k\n901,,\n902,b,k\n903,c,\n")
 
     ended = program.run("send", "--csv", "list.csv", "--json")

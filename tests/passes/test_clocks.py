@@ -154,6 +154,6 @@ def test_what_is_no_zone_is_refused(name):
         zone_named(name)
 
 
-def test_zones_by_offset():
+def test_a_zone_may_be_named_by_its_offset():
     assert Clock(zone_named("+05:30")).offset_at(datetime(2026, 1, 1)) == 330
     assert Clock(zone_named("-09:30")).offset_at(datetime(2026, 1, 1)) == -570

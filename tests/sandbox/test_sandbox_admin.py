@@ -90,7 +90,7 @@ def test_it_keeps_devices(service, admin):
     assert added["id"] not in service.account.devices
 
 
-def test_it_counts(service, admin):
+def test_it_counts_messages_and_devices(service, admin):
     id_ = service.send()
 
     _, state = admin("GET", "state")

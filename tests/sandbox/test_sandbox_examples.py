@@ -49,27 +49,27 @@ def story(serve, clock):
     return service
 
 
-def test_user(story):
+def test_the_account_looks_as_it_was_recorded(story):
     assert shape(story.ask("user")) == shape(json.loads(USER))
 
 
-def test_devices(story):
+def test_devices_look_as_they_were_recorded(story):
     assert shape(story.ask("devices", is_arhive=0)) == shape(json.loads(DEVICES))
 
 
-def test_sms(story):
+def test_a_message_that_is_taken_is_answered_as_recorded(story):
     answer = story.ask("sms", device=story.device, phone="+79201234567", msg="Order 12 is ready")
 
     assert shape(answer) == [("code", "0"), ("id", "int"), ("id_device", "int")]
 
 
-def test_sms_refused(story):
+def test_a_message_that_is_refused_is_answered_as_recorded(story):
     text = story.post("sms", device=9, phone="+79201234567", msg="Order 12 is ready").text
 
     assert text == '{"code":"-1","error":"Device not found"}'
 
 
-def test_sms_more(story):
+def test_a_batch_is_answered_as_recorded(story):
     items = [
         {"my_id": "d7", "device": str(story.device), "phone": "+79201234567", "msg": "Ready"},
         {"my_id": "d8", "device": str(story.device), "phone": "+79201234567", "msg": "Shut at six"},
@@ -83,13 +83,13 @@ def test_sms_more(story):
     ]
 
 
-def test_outbox_sms(story):
+def test_sent_messages_look_as_they_were_recorded(story):
     answer = story.ask("outbox_sms", device=story.device, list_id=story.sent)
 
     assert shape(answer) == shape(json.loads(SENT))
 
 
-def test_inbox_sms_without_code(story):
+def test_received_messages_look_as_they_were_recorded_without_a_code(story):
     story.sandbox.set(code="absent")
 
     answer = story.ask("inbox_sms", device=story.device, start_id=story.received)
@@ -97,11 +97,11 @@ def test_inbox_sms_without_code(story):
     assert shape(answer) == shape(json.loads(INBOX))
 
 
-def test_cancel_sms(story):
+def test_a_cancellation_is_answered_as_recorded(story):
     assert story.post("cancel_sms", id_sms=story.send()).text == '{"code":"0"}'
 
 
-def test_del_inbox_sms(story):
+def test_received_messages_that_are_deleted_look_as_they_were_recorded(story):
     story.sandbox.set(code="absent")
 
     answer = story.ask(
@@ -116,7 +116,7 @@ def test_del_inbox_sms(story):
     assert shape(answer) == shape(json.loads(DELETED_INBOX))
 
 
-def test_del_outbox_sms(story):
+def test_sent_messages_that_are_deleted_look_as_they_were_recorded(story):
     story.sandbox.set(code="absent")
 
     answer = story.ask("del_outbox_sms", device=story.device, list_id=story.sent)

@@ -246,7 +246,7 @@ def test_a_page_comes_instead(serve, fault, status):
     assert service.account.ids("sent") == before
 
 
-def test_nothing_comes(serve):
+def test_an_answer_may_be_empty(serve):
     answer = serve(fault="empty").post("user")
 
     assert (answer.status_code, answer.content) == (200, b"")

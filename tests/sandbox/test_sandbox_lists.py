@@ -387,7 +387,7 @@ def test_old_rows_may_vanish(serve, clock):
     assert service.account.ids("sent") == []
 
 
-def test_ids_are_apart(service):
+def test_no_id_is_in_both_boxes(service):
     assert set(service.account.ids("inbox")).isdisjoint(service.account.ids("sent"))
 
 

@@ -267,7 +267,7 @@ def test_the_type_of_a_row_is_its_channel(given, channel, extra):
         ("", None),
     ],
 )
-def test_flags_in_every_form(given, flag):
+def test_a_flag_is_read_in_every_form(given, flag):
     assert reading.sent(ROW | {"is_send": given}).is_send == flag
 
 
