@@ -1,5 +1,6 @@
 """What most tests need: a stand-in service over real HTTP, a client of it, a mirror on disk."""
 
+import gc
 import os
 from datetime import timedelta
 
@@ -30,6 +31,17 @@ LONG = ("takeover", "web", "daemon", "follow", "secrets", "machine", "cli", "sen
 def pytest_xdist_auto_num_workers(config):
     """Two workers a processor: half of their time they wait, for processes and the disk."""
     return 2 * (os.cpu_count() or 1)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection():
+    """Look for no garbage while the tests are collected, in each worker: all of them stay."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_collection_modifyitems(items):
