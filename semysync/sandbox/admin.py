@@ -8,20 +8,25 @@ The admin interface: play with a running stand-in over HTTP, without a token.
     GET    /admin/requests          the calls received, without their tokens
     DELETE /admin/requests          forget them
     GET    /admin/faults            the faults ordered for coming calls
-    POST   /admin/faults            {"fault", "when"?, "method"?, "nth"?, "times"?, "retry_after"?,
-    ...} DELETE /admin/faults            forget them POST   /admin/refuse            {"for_s"}: no
-    connection is taken for so many seconds POST   /admin/receive           {"phone", "text",
-    "device_id"?, "at"?, "hidden"?, "fields"?} POST   /admin/sent              the same, and
-    "is_out"? POST   /admin/reveal            {"box", "id"} POST   /admin/reveal/all        every
-    sent message that is hidden GET    /admin/effects           what send requests really made,
-    shown or not; and their number DELETE /admin/effects           forget it POST   /admin/remove
-    {"box", "ids"} POST   /admin/change            {"box", "id", "fields"} POST   /admin/reuse
-    {"box", "ids"} GET    /admin/devices           the devices as they are printed POST
-    /admin/devices/add       {"type"?, "name"?, "label"?, "power"?, ...} POST
-    /admin/devices/change    {"id", "fields"} POST   /admin/devices/archive   {"id"} POST
-    /admin/devices/remove    {"id"} GET    /admin/webhooks          the calls of webhooks that were
-    made, and what was answered POST   /admin/webhooks          {"inbox"?, "status"?}: the addresses
-    that are called from now on
+    POST   /admin/faults            {"fault", "when"?, "method"?, "nth"?, "times"?, ...}
+    DELETE /admin/faults            forget them
+    POST   /admin/refuse            {"for_s"}: no connection is taken for so many seconds
+    POST   /admin/receive           {"phone", "text", "device_id"?, "at"?, "hidden"?, "fields"?}
+    POST   /admin/sent              the same, and "is_out"?
+    POST   /admin/reveal            {"box", "id"}
+    POST   /admin/reveal/all        every sent message that is hidden
+    GET    /admin/effects           what send requests really made, shown or not; and their number
+    DELETE /admin/effects           forget it
+    POST   /admin/remove            {"box", "ids"}
+    POST   /admin/change            {"box", "id", "fields"}
+    POST   /admin/reuse             {"box", "ids"}
+    GET    /admin/devices           the devices as they are printed
+    POST   /admin/devices/add       {"type"?, "name"?, "label"?, "power"?, ...}
+    POST   /admin/devices/change    {"id", "fields"}
+    POST   /admin/devices/archive   {"id"}
+    POST   /admin/devices/remove    {"id"}
+    GET    /admin/webhooks          the calls of webhooks that were made, and what was answered
+    POST   /admin/webhooks          {"inbox"?, "status"?}: the addresses that are called from now on
 
 Bodies and answers are JSON, times ISO 8601 with an offset. A mistake is answered with status 400
 and {"error": a sentence}.
