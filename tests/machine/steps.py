@@ -442,7 +442,7 @@ class Machine(RuleBasedStateMachine):
     def lose_the_answer_to_a_draft(self, *, fault, when, phone, seconds, visible, another):
         """It may show a little later, and another client may send to the same number meanwhile."""
         self.world.time.jumped_s = 0.0
-        self.world.switch(sent_visible=visible, sent_visible_lists=2)
+        self.world.switch(sent_visible=visible, sent_visible_lists=2, visible_after_s=30.0)
         self._draft(phone)
         if fault in FAULTS:
             self._order(fault, when, "sms,sms_more")
