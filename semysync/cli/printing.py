@@ -6,11 +6,13 @@ import re
 import shutil
 import sys
 import unicodedata
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from itertools import chain, islice
 from typing import Literal, NamedTuple
 
 import click
 
+AT_ONCE = 10_000  #: pieces of a JSON value that are printed together
 NARROWEST = 12  #: columns that the last of a table has, if it is not narrower by itself
 
 _UNSAFE = re.compile(r"[\x7f-\x9f\u2028-\u202e\u2066-\u2069]")  # would command a terminal
@@ -23,9 +25,31 @@ def complain(sentence: str) -> None:
 
 
 def print_json(value: object) -> None:
-    """Print a value as JSON, readable, in any language, with nothing that commands a terminal."""
-    text = json.dumps(value, ensure_ascii=False, indent=2)
-    click.echo(_UNSAFE.sub(_escaped, text))
+    """
+    Print a value as JSON, readable, in any language, with nothing that commands a terminal.
+
+    What is `OneByOne` in it is printed as it comes, and never held as a whole.
+    """
+    pieces = json.JSONEncoder(ensure_ascii=False, indent=2).iterencode(value)
+    for some in iter(lambda: "".join(islice(pieces, AT_ONCE)), ""):
+        click.echo(_UNSAFE.sub(_escaped, some), nl=False)
+    click.echo()
+
+
+class OneByOne(list[object]):
+    """A list for `print_json` that is never there as a whole; it can be gone through once."""
+
+    def __init__(self, values: Iterable[object]) -> None:
+        super().__init__()
+        rest = iter(values)
+        self._first = list(islice(rest, 1))
+        self._rest = rest
+
+    def __bool__(self) -> bool:
+        return bool(self._first)
+
+    def __iter__(self) -> Iterator[object]:
+        return chain(self._first, self._rest)
 
 
 def print_json_line(value: object) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from semysync.cli.options import config_option, configured, database_option, examples, json_option
-from semysync.cli.printing import complain, print_json, print_table
+from semysync.cli.printing import OneByOne, complain, print_json, print_table
 from semysync.cli.pulling import finish, make_sync, open_store, progress_bars
 from semysync.model import Box
 
@@ -114,7 +114,7 @@ def _show(report: "Report", since: date | None, *, as_json: bool) -> None:
                 "since": since and str(since),
                 "resumed": audit.resumed,
                 "days": [{"box": str(box)} | day._asdict() for box in Box for day in days[box]],
-                "differences": [one._asdict() for one in audit.differences()],
+                "differences": OneByOne(one._asdict() for one in audit.differences()),
                 "unproven": report.unproven,
                 "left": audit.left(),
             }
