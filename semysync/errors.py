@@ -7,9 +7,9 @@ Every error that semysync raises on purpose, named by what is to be done about i
     ├── MirrorBusy            75  another program holds the file, or its disk is in trouble: later
     ├── BackupFailed          75  no copy was made: room, the folder, the disk
     ├── ReplicaUnseen         75  the replica, or the Litestream that keeps it, does not answer
-    ├── PurgeUnsafe           75  nothing may be deleted as things are; the message says what is
-    missing ├── PurgeStopped          1   a deletion was not as expected: a person must look └──
-    ServiceError
+    ├── PurgeUnsafe           75  nothing may be deleted now; the message says what is missing
+    ├── PurgeStopped          1   a deletion was not as expected: a person must look
+    └── ServiceError
         ├── Refused           69  the service has answered no
         │   └── Throttled     75  … for now: ask again after `retry_after_s`
         ├── Unreachable       75  no connection was made, so surely nothing has happened
