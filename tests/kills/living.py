@@ -184,7 +184,7 @@ class World:
                 (max(self._history["inbox"]),),
             ).fetchall()
         (number,) = self.random.choice(rows)
-        self.forgotten.add(number[-9:])
+        self.forgotten.add(_key(number))
         return number
 
     def there(self, box):
@@ -198,7 +198,7 @@ class World:
         return {row["id"]: row["msg"] for row in rows if not self._is_forgotten(row)}
 
     def _is_forgotten(self, row):
-        return re.sub(r"\D", "", row["phone"])[-9:] in self.forgotten
+        return _key(row["phone"]) in self.forgotten
 
     def __exit__(self, *_):
         self._stopping.set()
@@ -379,6 +379,11 @@ class World:
         """What the writers were told by SQLite."""
         path = self.home / "writers"
         return path.read_text() if path.exists() else ""
+
+
+def _key(phone):
+    """What numbers of one person have in common; a name is one by itself."""
+    return re.sub(r"\D", "", phone)[-9:] or phone
 
 
 def free_port():

@@ -179,7 +179,7 @@ def _hooks(world, conn):
 EXPLAINED = {
     "drafts.unknown", "sending.stopped", "webhook.unconfirmed", "verify.found", "verify.unproven",
     "pass.failed", "pull.failing", "hook.failing", "account.low", "draft.resent",
-    "messages.late", "clock.jumped", "purge.failed",
+    "messages.late", "clock.jumped", "purge.failed", "draft.refused",
 }  # fmt: skip
 
 

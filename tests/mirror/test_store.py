@@ -281,6 +281,15 @@ def test_a_pull_that_is_behind_puts_no_look_back_off(store):
     assert store.mark(Box.INBOX, 351).lookback_at == ahead.lookback_at
 
 
+@pytest.mark.parametrize(("texts", "kept"), [(2, 2), (1000, 100)])
+def test_a_row_that_never_comes_to_rest_does_not_grow_for_ever(store, rows, received, texts, kept):
+    """Found by `python -m tests.fuzz passes`: an answer with thousands of rows of one id."""
+    store.save(Box.INBOX, [received(1, text=f"text {n % texts}") for n in range(1000)], now=NOW)
+
+    ((extra,),) = rows("select extra from inbox")
+    assert len(json.loads(extra)["former"]) == kept
+
+
 def test_a_number_or_a_date_that_changes_is_kept_as_former(store, rows, received):
     store.save(Box.INBOX, [received(1, extra={"sim": 2, "former": 5})], now=NOW)
     moved = received(1, phone="+4477", received_at=datetime(2026, 12, 1))

@@ -20,6 +20,8 @@ from semysync.times import Clock, Clocks, as_printed, in_utc
 
 Row = tuple[Any, ...]
 
+MOST_FORMER = 100  #: states of a row that are kept, the first and the newest
+
 ADD_RECEIVED = """
 insert into inbox (id, device_id, phone, contact, text, channel, received_at, extra, utc_offset,
                    mirrored_at)
@@ -344,14 +346,23 @@ def merged(table: Table, old: Row, new: Row, now: str) -> Row:
     if old[table.extra + 1 : -1] != new[table.extra + 1 : -1]:
         replaced.pop("date", None)  # it is the offset that is another
     if replaced:
-        former = was.get("former", [])
-        former = former if isinstance(former, list) else [former]
-        extra["former"] = [*former, {**replaced, "until": now}]
+        extra["former"] = _with_former(was.get("former", []), replaced, now)
     if extra == was:
         row[table.extra] = old[table.extra]
     else:
         row[table.extra] = json_text(extra) if extra else None
     return tuple(row)
+
+
+def _with_former(former: Any, replaced: dict[str, Any], now: str) -> list[Any]:
+    """Add what was replaced, each thing once: a row that goes to and fro must not grow for ever."""
+    former = former if isinstance(former, list) else [former]
+    others = [
+        one
+        for one in former
+        if not isinstance(one, dict) or {k: v for k, v in one.items() if k != "until"} != replaced
+    ]
+    return [*others[:1], *others[1:][2 - MOST_FORMER :], {**replaced, "until": now}]
 
 
 def _outdated(table: Table, name: str, old: Row, row: list[Any]) -> bool:
