@@ -118,6 +118,7 @@ async def render(
         "may_send": visit.mirror.may_send,
         "statuses": STATUSES,
         "version": __version__,
+        "parted": reading.parted,
         "page": name,
         "several": len([n for n in visit.datasette.databases if n != "_internal"]) > 1,
         "has_charts": has_charts(visit.mirror.name),

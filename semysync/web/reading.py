@@ -6,13 +6,16 @@ wherever in a long conversation it is. A message is named by its key: `in-12`, `
 """
 
 import json
+import re
 import sqlite3
 from collections.abc import Sequence
+from functools import lru_cache
+from itertools import islice
 from typing import NamedTuple
 
 from semysync.contact import contact_of
 from semysync.mirror.reading.history import CONVERSATIONS
-from semysync.mirror.reading.search import Query
+from semysync.mirror.reading.search import MOST_SPELLINGS, Query, spellings
 from semysync.mirror.tables import settings
 
 PAGE = 50  #: messages, or conversations, on a page
@@ -282,6 +285,27 @@ def query_of(words: str) -> Query | None:
         return Query.read(f"{words}*" if unfinished else words)
     except ValueError:
         return None
+
+
+def parted(text: str, words: str) -> list[tuple[str, bool]]:
+    """Return a text in pieces, each with whether it is what was searched for, to be marked."""
+    looked_for = _pattern(words)
+    pieces = looked_for.split(text) if looked_for else [text]
+    return [(piece, bool(n % 2)) for n, piece in enumerate(pieces) if piece]
+
+
+@lru_cache(maxsize=32)
+def _pattern(words: str) -> re.Pattern[str] | None:
+    query = query_of(words)
+    found = [
+        (r"(?<!\w)" if spelt[0].isalnum() else "")
+        + r"\W+".join(map(re.escape, spelt.split()))
+        + (r"(?!\w)" if spelt[-1].isalnum() and not term.begins else "")
+        for term in (query.wanted if query else ())
+        for spelt in islice(spellings(term.text), MOST_SPELLINGS)
+    ]
+    longest_first = "|".join(sorted(found, key=len, reverse=True))
+    return re.compile(f"({longest_first})", re.IGNORECASE) if found else None
 
 
 def search(

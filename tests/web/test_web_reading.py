@@ -182,7 +182,7 @@ def test_a_search_finds_words_and_their_beginnings_in_both_boxes(mirror, serve):
     everywhere = served.get(f"{PAGES}/conversations", params={"q": "заказ"}).text
 
     assert keys(here) == ["out-2", "in-1"]
-    assert "заказывайте" in everywhere
+    assert "<mark>заказ</mark>ывайте" in everywhere
     assert "other" not in everywhere
 
 
@@ -571,3 +571,25 @@ def test_beyond_the_ends_of_a_conversation_is_its_newest_page(mirror, serve, que
     answer = serve(mirror(received(1), sent(2))).get(f"{TALK}?{question}")
 
     assert keys(answer.text) == ["in-1", "out-2"]
+
+
+@pytest.mark.parametrize("page", [f"{PAGES}/conversations", TALK])
+@pytest.mark.parametrize(
+    ("words", "text", "shown"),
+    [
+        ("order", "Your ORDER, reorder", "Your <mark>ORDER</mark>, reorder"),
+        ("ord", "Your order", "Your <mark>ord</mark>er"),
+        ("script", "<script>&amp;", "&lt;<mark>script</mark>&gt;&amp;amp;"),
+        ('"is ready"', "it is  ready", "it <mark>is  ready</mark>"),
+        ("еще", "Ещё раз", "<mark>Ещё</mark> раз"),
+        ("order -no", "order", "<mark>order</mark>"),
+    ],
+)
+def test_what_was_searched_for_is_marked(mirror, serve, page, words, text, shown):  # noqa: PLR0917
+    answer = serve(mirror(received(1, text=text))).get(page, params={"q": words})
+
+    assert f">{shown}</" in answer.text
+
+
+def test_without_a_search_nothing_is_marked(mirror, serve):
+    assert "<mark>" not in serve(mirror(received(1))).get(TALK).text
