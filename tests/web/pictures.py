@@ -1,8 +1,8 @@
 """
 Pictures of every page, for a person to look at: light and dark, on a screen and on a phone.
 
-    .venv/bin/python tests/web/pictures.py FOLDER
-    .venv/bin/python tests/web/pictures.py --readme .pictures
+    PYTHONPATH=tests .venv/bin/python tests/web/pictures.py FOLDER
+    PYTHONPATH=tests .venv/bin/python tests/web/pictures.py --readme .pictures
 
 The second line makes the two that the README shows: a terminal with `semysync demo`, and a conversation.
 """
