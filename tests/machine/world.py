@@ -234,6 +234,7 @@ class World(Rig):
 
     def switch(self, **switches):
         """Let the service answer otherwise from now on."""
+        self.promises.look_around()  # what was hidden until now may show below what was pulled
         self.sandbox.set(**switches)
         self.promises.look_around()
 
