@@ -82,11 +82,15 @@ def test_a_message_that_comes_in_is_told_in_the_encoding_asked_for(
     assert called == (verb, kind, "/inbox", {name: str(value) for name, value in row.items()})
 
 
-def test_a_status_is_told_when_it_is_sent_and_when_it_is_delivered(stand_in, owner):
-    stand_in.set(phone_speed=10)
+def test_a_status_is_told_when_it_is_sent_and_when_it_is_delivered(owner, clock):
+    with Sandbox(messages=10, devices=1, clock=clock) as stand_in:
+        stand_in.webhooks.set(status=f"{owner.url}/status")
 
-    number = stand_in.account.sent_elsewhere("+79201234567", "Hello")
-    wait_until(lambda: len(owner.calls) == 2)
+        number = stand_in.account.sent_elsewhere("+79201234567", "Hello")
+        for _ in range(600):  # two minutes, in steps that no two changes fall into
+            clock.move(seconds=0.2)
+            stand_in.account.advance()
+        wait_until(lambda: len(owner.calls) == 2)
 
     sent, delivered = (fields for *_, fields in owner.calls)
     assert owner.ids == [number, number]
