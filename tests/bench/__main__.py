@@ -67,7 +67,7 @@ PEERS = {"script": "requests and sqlite3, without a search index", "dlt": "dlt i
 def beside(peer, ours, other):
     """A line for a peer, with the ratio of two speeds, or of two times where they are told in ms."""
     ratio = number(ours.removesuffix(" ms")) / number(other.removesuffix(" ms"))
-    return Figure(f"… beside {peer}", ours, other, f"{ratio:.2g}")
+    return Figure(f"… beside {peer}", ours, other, f"{ratio:.0f}" if ratio > 10 else f"{ratio:.2g}")
 
 
 def quiet(told):
@@ -151,7 +151,7 @@ def send(told):
 
 
 def idle(told):
-    pattern = rf"^ +{NUMBER} messages: {NUMBER} % of a core .*?, {NUMBER} MB.*second: {NUMBER} %"
+    pattern = rf"^ *{NUMBER} messages: {NUMBER} % of a core .*?, {NUMBER} MB.*second: {NUMBER} %"
     for size, share, memory, least in found(pattern, told):
         ratio = f"{number(share) / number(least):.1f}" if number(least) else ""
         what, met = f"at rest with {size} messages", number(share) < 0.5
