@@ -3,14 +3,14 @@ Delete at the service what is old, finished and safely here.
 
 `Purger.once` is the list of steps, `_take` what is done with one slice: it is listed by the very
 filter that will delete it, compared with the mirror, written down, deleted, and asked for once
-more. What may go at all, in which slices, and what an answer means, is decided in `expendable`.
+more. What may go at all, in which slices, and what an answer means, is decided in `expendable`; what
+is still at the service is found out in `remains`.
 The first thing that is not as expected ends it, until a person begins anew.
 """
 
 import math
 import sqlite3
-from array import array
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -29,7 +29,6 @@ from semysync.errors import (
     Refused,
     SemysyncError,
     ServiceError,
-    TooLarge,
 )
 from semysync.mirror.copies import extent
 from semysync.mirror.copies.takeover import ANOTHER_SENDS
@@ -40,12 +39,12 @@ from semysync.mirror.tables.purges import OpenPurge, Purges
 from semysync.model import Box, Held, Received, Sent
 from semysync.passes import expendable
 from semysync.passes.expendable import WAYS, Came, Limits, Reason, Slice, Way
-from semysync.passes.look import FIRST_WIDTH, Look, Shown
 from semysync.passes.pull import parted
-from semysync.passes.refresh import LIST_SIZE, is_about_access, proves_absent
+from semysync.passes.refresh import is_about_access
+from semysync.passes.remains import Remains
 from semysync.passes.sync import Sync
 from semysync.service.client import Answer, Client
-from semysync.service.questions import MOST_IDS, Dates, Doomed, Ids, Range
+from semysync.service.questions import Doomed, Range
 from semysync.times import AGREE, utc_text
 
 log = structlog.get_logger("semysync")
@@ -108,10 +107,10 @@ class Purger:
         self._now = now
         self._ways = {box: list(ways) for box, ways in WAYS.items()}
         self._passed_over: set[int] = set()
-        self._before: dict[Box, array[int]] = {}
+        self._before: dict[Box, Sequence[int]] = {}
         self._ends_at = 0
         self._pulled_at = datetime.min.replace(tzinfo=UTC)
-        self._list_size = int(store.setting(LIST_SIZE) or MOST_IDS)
+        self._remains = Remains(client, store)
 
     def once(self) -> Purged:
         """Purge at most `max_per_pass` messages; what stops it is in the result, and noted."""
@@ -181,7 +180,7 @@ class Purger:
     def _size(self, box: Box) -> int:
         """Return how many messages a slice of a box may have by now."""
         size = expendable.size_after(purges.clean(self._purges.conn, box))
-        return size if box is Box.INBOX else min(size, self._list_size)
+        return size if box is Box.INBOX else min(size, self._remains.list_size)
 
     def _plan(
         self, box: Box, limits: Limits, now: datetime, *, size: int, most: int
@@ -194,7 +193,7 @@ class Purger:
     def _take(self, doomed: Slice, *, first: bool) -> int:
         """Delete a slice, if everything is as it should be; return how many messages went."""
         if first and doomed.box not in self._before:
-            self._before[doomed.box] = self._whole(doomed.box)
+            self._before[doomed.box] = self._remains.whole(doomed.box)
         try:
             found = self._listed(doomed)
         except Refused as refusal:
@@ -209,8 +208,8 @@ class Purger:
         purge = self._purges.commit(doomed.box, doomed.device_id, doomed.ids, asked.fields(), now)
         said, changed, failure = self._delete(doomed, asked, purge)
         try:
-            left = self._left(purge)
-            after = self._whole(doomed.box) if before else before
+            left = self._remains.of(purge)
+            after = self._remains.whole(doomed.box) if before else before
         except ServiceError:
             if said is None or said <= set(doomed.ids):
                 raise  # the next pass begins with asking again
@@ -295,14 +294,15 @@ class Purger:
         """Let lists of ids be shorter where one was refused, which is planned anew; tell whether."""
         if doomed.box is Box.INBOX or len(doomed.messages) < 2 or is_about_access(refusal):
             return False
-        self._list_size = max(1, min(self._list_size, len(doomed.messages)) // 2)
+        longest = min(self._remains.list_size, len(doomed.messages))
+        self._remains.list_size = max(1, longest // 2)
         return True
 
     def _unshown(self, ids: list[int], doomed: Slice) -> tuple[Slice, Doomed] | None:
         """Of a slice that is not shown in any way, note what is absent, and try the first of the rest."""
         if not ids:
             return None
-        there = self._still_shown(doomed.box, doomed.device_id, ids)
+        there = self._remains.still_shown(doomed.box, doomed.device_id, ids)
         alone = len(doomed.messages) == 1
         absent = [number for number in ids if alone or number not in there]
         if absent:
@@ -341,88 +341,10 @@ class Purger:
             and not self._store.owners(Box.INBOX, which.end or 0, which.end or 0)
         )
 
-    def _left(self, purge: OpenPurge) -> set[int]:
-        """Return which messages of a deletion are still shown, or not proven to be gone."""
-        shown, unproven = self._still_there(purge.box, purge.device_id, purge.ids)
-        if unproven:  # by the dates as well: so they were shown before
-            answer = self._client.inbox(_named(purge), self._askable(purge.device_id))
-            there = _ids(answer)
-            shown |= set(there) & unproven
-            unproven = {i for i in unproven if not proves_absent(i, there, more=answer.more)}
-        return shown | unproven
-
-    def _askable(self, device_id: int) -> int | None:
-        """Return a device, None where it is gone: it may not be asked for by name any more."""
-        return device_id if self._store.device_ids().get(device_id) else None
-
-    def _still_shown(self, box: Box, device_id: int, ids: Collection[int]) -> set[int]:
-        """
-        Return which messages the service still shows, by ids alone.
-
-        An answer may be cut: what it does not show is asked for until nothing more is shown.
-        """
-        return self._still_there(box, device_id, ids)[0]
-
-    def _still_there(
-        self, box: Box, device_id: int, ids: Collection[int]
-    ) -> tuple[set[int], set[int]]:
-        """Return which messages the service still shows, and which others it may."""
-        shown, unproven = set[int](), set[int]()
-        lists = [sorted(ids)]
-        device = self._askable(device_id)
-        while lists:
-            asked = lists.pop()
-            if box is Box.SENT and len(asked) > self._list_size:
-                lists += [asked[self._list_size :], asked[: self._list_size]]
-                continue
-            end = asked[-1] + 1
-            answer = (
-                self._client.inbox(Range(max(1, asked[0] - 1), end), device)
-                if box is Box.INBOX
-                else self._client.sent(Ids(tuple(asked)), device)
-            )
-            there = _ids(answer)
-            came = set(there) & set(asked)
-            shown |= came
-            rest = [number for number in asked if number not in came]
-            if box is Box.SENT or came:
-                lists += [rest] if rest and came else []
-                continue
-            rest = [i for i in rest if not proves_absent(i, there, more=answer.more)]
-            half = len(rest) // 2
-            if len(asked) > 1 and there and there[-1] <= end:
-                lists += [some for some in (rest[half:], rest[:half]) if some]
-            else:  # newer ones than were asked for may have left no room for them
-                unproven.update(rest)
-        return shown, unproven
-
-    def _whole(self, box: Box) -> "array[int]":
-        """List a box from end to end, of every device that the account has; return all ids."""
-        ids = array("q")
-        for device in self._store.known_devices():
-            if not device.there:
-                continue
-            start = max(0, self._store.oldest(box, device.id, above=0) - 1)
-            look = Look(start, self._store.newest(box, device.id), width=FIRST_WIDTH)
-            while not look.done:
-                question = look.ask()
-                try:
-                    answer = self._client.messages(box, question, device.id)
-                except TooLarge as exc:
-                    if not look.ask_for_less(question, exc.seen):
-                        raise
-                    continue
-                messages, illegible = parted(answer)
-                shown = sorted(message.id for message in messages)
-                size = len(messages) + len(illegible)
-                look.learn(question, Shown(shown, size, answer.more))
-                ids.extend(shown)
-        return array("q", sorted(ids))
-
     def _settle_open(self, purged: Purged) -> None:
         """Find out what became of deletions that nobody has seen the end of: a kill, a lost answer."""
         for purge in self._purges.open_ones():
-            gone = frozenset(purge.ids) - self._left(purge)
+            gone = frozenset(purge.ids) - self._remains.of(purge)
             self._purges.settle(purge, "lost", gone, said=None, now=self._now())
             purged.gone[purge.box] += len(gone)
 
@@ -445,16 +367,6 @@ class Purger:
             log.error("purge.failed", **counts, requests=noted.requests, error=noted.error)
         elif purged.messages:
             log.info("purge.finished", **counts, requests=noted.requests)
-
-
-def _named(purge: OpenPurge) -> Range:
-    """Return the ids and dates by which a deletion named messages of the inbox."""
-    start, end = (datetime.fromisoformat(purge.asked[f"date_{side}"]) for side in ("start", "end"))
-    return Range(int(purge.asked["start_id"]), int(purge.asked["end_id"]), Dates(start, end))
-
-
-def _ids(answer: Answer[Received] | Answer[Sent]) -> list[int]:
-    return sorted(message.id for message in parted(answer)[0])
 
 
 def judge(
