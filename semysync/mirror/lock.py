@@ -8,12 +8,15 @@ looks, and never stands in the way of who is about to take it.
 
 import fcntl
 import os
+import time
 from contextlib import AbstractContextManager, suppress
 from enum import StrEnum
 from pathlib import Path
 
 from semysync.errors import MirrorBusy, MirrorUnusable
 from semysync.mirror.access import not_opened, opened, real
+
+HEIR_S = 1  #: so long a dead holder's lock may live on
 
 
 class Right(StrEnum):
@@ -36,9 +39,9 @@ class Lock(AbstractContextManager["Lock"]):
                 "check who owns it and its folder, and their modes"
             ) from None
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._take()
         except BlockingIOError:
-            holder = os.pread(self._file, 20, 0).decode("ascii", "replace").strip()
+            holder = self._holder()
             os.close(self._file)
             raise MirrorBusy(
                 f"process {holder or '(unknown)'} is already at work on {mirror}: "
@@ -52,6 +55,28 @@ class Lock(AbstractContextManager["Lock"]):
         with suppress(OSError):  # a full disk: the number is a courtesy, the lock is held
             os.truncate(self._file, 0)
             os.pwrite(self._file, f"{os.getpid()}\n".encode(), 0)
+
+    def _take(self) -> None:
+        """
+        Take the lock; raises `BlockingIOError` where another holds it.
+
+        A program that a holder was just starting when it was killed holds its lock for some more
+        milliseconds, until it has become that program: that is waited for.
+        """
+        ends = time.monotonic() + HEIR_S
+        while True:
+            try:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() > ends or not _is_dead(self._holder()):
+                    raise
+                time.sleep(0.01)
+            else:
+                return
+
+    def _holder(self) -> str:
+        """Return the process number that the holder has written; empty where it has not yet."""
+        return os.pread(self._file, 20, 0).decode("ascii", "replace").strip()
 
     def __exit__(self, *_: object) -> None:
         self.close()
@@ -78,6 +103,18 @@ def is_held(mirror: Path, right: Right) -> bool | None:
     # `6: FLOCK ADVISORY WRITE 712 fe:00:2148526 0 EOF`; devices are not compared, since some file
     # systems show another one there than in `stat`.
     return any("FLOCK" in lock and lock.split()[-3].rpartition(":")[2] == number for lock in locks)
+
+
+def _is_dead(holder: str) -> bool:
+    if not holder.isdecimal():
+        return False
+    try:
+        os.kill(int(holder), 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, OverflowError):  # another user's
+        return False
+    return False
 
 
 def _file_of(mirror: Path, right: Right) -> Path:

@@ -615,6 +615,32 @@ def test_a_right_ends_with_its_holder_however_that_ends(tmp_path):
         pass
 
 
+def test_what_a_holder_was_just_starting_when_it_was_killed_is_waited_for(tmp_path):
+    # Between its fork and its exec such a child has the open file, and with that the lock.
+    mirror = tmp_path / "semysync.db"
+    script = (
+        "import os, signal, sys, time; from pathlib import Path; from semysync.mirror.lock import *;"
+        "lock = Lock(Path(sys.argv[1]), Right.SENDER);"
+        "os.kill(os.getpid(), signal.SIGKILL) if os.fork() else time.sleep(0.2)"
+    )
+    subprocess.run([sys.executable, "-c", script, mirror], check=False)
+
+    with Lock(mirror, Right.SENDER):
+        pass
+
+
+def test_a_right_that_outlives_its_holder_for_long_is_not_waited_for(tmp_path, monkeypatch):
+    monkeypatch.setattr("semysync.mirror.lock.HEIR_S", 0.02)
+    mirror = tmp_path / "semysync.db"
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+
+    with Lock(mirror, Right.SENDER):
+        mirror.with_name("semysync.db-sender.lock").write_text(f"{ended.pid}\n")
+        with pytest.raises(MirrorBusy, match=f"process {ended.pid} is already at work"):
+            Lock(mirror, Right.SENDER)
+
+
 def test_two_links_to_a_mirror_lead_to_one_lock(tmp_path):
     (tmp_path / "semysync.db").touch()
     (tmp_path / "link.db").symlink_to("semysync.db")
