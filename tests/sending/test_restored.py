@@ -40,6 +40,36 @@ def test_a_restored_mirror_finds_what_it_had_sent(rig, way):
     assert rig.of(held) == "held"
 
 
+def test_a_copy_that_is_put_back_twice_sends_nothing_again(rig):
+    copy, draft, _ = sent_after_a_copy(rig)
+    for _ in range(2):
+        rig.put_back(copy)
+
+        rig.start(loaded=False)
+        rig.until(draft, *GONE_OUT)
+        rig.run(300)
+
+        assert rig.made() == ["before", "Hello"]
+
+
+def test_a_later_copy_that_is_put_back_after_an_older_one_sends_nothing_again(rig):
+    rig.draft("before", number(9))
+    rig.until_out()
+    older = rig.copy("older.db")
+    later, draft, _ = sent_after_a_copy(rig)
+    rig.put_back(older)
+    rig.start(loaded=False)
+    rig.run(60)
+    rig.until(rig.draft("another", number(8)), *GONE_OUT)  # as many claims as the later one has
+    rig.put_back(later)
+
+    rig.start(loaded=False)
+    rig.until(draft, *GONE_OUT)
+    rig.run(300)
+
+    assert rig.made() == ["before", "before", "Hello", "another"]
+
+
 def test_an_old_message_of_the_same_text_is_not_taken_for_a_restored_draft(rig):
     rig.sandbox.account.sent_elsewhere(PHONE, "Hello")
     rig.run(30)

@@ -3,7 +3,8 @@ Recognise a mirror that was restored from an older copy, or moved to another hos
 
 A file beside the mirror holds the host and the number of the last claim, and is on the disk before
 each request; the mirror holds the same number. Where the two disagree, drafts that are open here
-may have gone out from where the copy was taken.
+may have gone out from where the copy was taken. A mirror that was recognised begins to count anew, at
+a number from anywhere, so that no copy of earlier times ever agrees with the file.
 """
 
 import os

@@ -6,6 +6,7 @@ its results are stored. Each method is one transaction of the sender's connectio
 """
 
 import json
+import secrets
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
@@ -13,7 +14,8 @@ from typing import NamedTuple
 from semysync.contact import dialled, tail
 from semysync.mirror.outbox import attempts
 from semysync.mirror.outbox.queue import wording
-from semysync.mirror.outbox.sending import Outbox
+from semysync.mirror.outbox.sending import CLAIMS, Outbox
+from semysync.mirror.tables import settings
 from semysync.mirror.tables.numbers import leap
 from semysync.model import Attempt, Candidate
 from semysync.times import from_utc_text
@@ -62,6 +64,8 @@ WAITING_FOR_A_LOOK = """
 select id from outbox
  where id in (select draft_id from attempts) and +status = 'queued'
 """
+
+CLAIMS_BITS = 40  #: of where a restored mirror begins to count: no copy has come to that
 
 OPEN_DRAFTS = "select id, phone, status, created_at from outbox where status in ('queued', 'held')"
 
@@ -131,6 +135,9 @@ class Evidence:
                 if also_mirrored:
                     attempts.let_arrive_again(conn, draft_id, named["tail"])
             leap(conn)
+            # Counted on from the copy's number, claims would come to where that copy, or another
+            # one, agrees with them: put back later, it would pass for the mirror that sent last.
+            settings.put(conn, CLAIMS, str(secrets.randbits(CLAIMS_BITS)))
         return len(rows)
 
     def unknown(self) -> list[Unknown]:

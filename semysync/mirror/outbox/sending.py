@@ -22,7 +22,7 @@ from semysync.mirror.tables import events, passes, settings
 from semysync.model import Phone
 from semysync.times import utc_text
 
-CLAIMS = "claims"  #: the key in `settings` of how often drafts were claimed
+CLAIMS = "claims"  #: the key in `settings` of the number of the last claim
 
 SENT_SINCE = """
 with taken as materialized (select id from outbox where accepted_at between :since and :now)
