@@ -109,6 +109,20 @@ def test_what_was_asked_for_by_a_clock_that_was_ahead_is_asked_for_again(world):
     assert world.status(number) == "delivered"
 
 
+@pytest.mark.parametrize("ahead", [20 * MINUTE, 20 * HOUR])
+def test_what_was_asked_for_by_a_clock_a_little_ahead_does_not_wait_for_it(world, ahead):
+    # seed 1795695776 of tests.machine: a status stood still for the day that a clock had been ahead
+    (number,) = world.pulled()
+    world.refresh_after(ahead)
+    world.clock.now -= ahead - 10 * SECOND
+    world.account.change("sent", number, **DELIVERED)
+
+    assert world.sync.refresh_is_due()
+    world.sync.refresh()
+
+    assert world.status(number) == "delivered"
+
+
 def test_a_clock_that_is_far_ahead_ends_no_waiting(world):
     # seed 7004 of tests.machine: all that was open counted as silent for its last look
     (number,) = world.pulled()

@@ -19,7 +19,6 @@ from semysync.model import Box
 from semysync.times import from_utc_text, utc_text
 
 OLDEST = timedelta(days=30)  #: what was made longer ago when it is first seen is not asked for
-FARTHEST = timedelta(days=2)  #: no question is put off for longer: a clock must have jumped
 AWAY = timedelta(minutes=10)  #: a phone that was silent for so long may have much to tell
 
 
@@ -40,10 +39,11 @@ select sent_id, coalesce(accepted_at, :now) from outbox
    and not exists (select 1 from sent where sent.id = outbox.sent_id)
 """
 
+# What was asked for by a clock that was ahead, and was put right since, does not wait for its time.
 ANY = """
 select exists (select 1 from pending where due_at is null)
     or exists (select 1 from pending where due_at <= :until)
-    or exists (select 1 from pending where due_at > :farthest)
+    or exists (select 1 from pending where coalesce(asked_at, due_at) > :now)
     or exists (select 1 from outbox where status in ('accepted', 'cancelling')
                 and accepted_at > :oldest
                 and not exists (select 1 from sent where sent.id = outbox.sent_id)
@@ -62,8 +62,8 @@ select message_id,
   from pending
        left join sent on sent.id = message_id
        left join devices on devices.id = sent.device_id
- where due_at is null or due_at <= :until or due_at > :farthest
- order by due_at
+ where due_at is null or due_at <= :until or coalesce(asked_at, due_at) > :now
+ order by due_at is not null, coalesce(asked_at, due_at) <= :now, due_at
  limit :most
 """
 
@@ -144,10 +144,10 @@ class Pending:
     def take_in(self, now: datetime) -> None:
         """Ask also for messages of drafts that the service has named, and has not shown yet."""
         with self._store.transaction() as conn:
-            conn.execute(TAKE_IN, _limits(now, now) | {"now": utc_text(now)})
+            conn.execute(TAKE_IN, _limits(now, now))
 
     def find(self, now: datetime, until: datetime, most: int) -> list[Open]:
-        """Return what is due until then, and what has no time yet."""
+        """Return what has no time yet, then what a wrong clock has put off, then what is due."""
         with self._store.connected() as conn:
             rows = conn.execute(FIND, _limits(now, until) | {"most": most}).fetchall()
         return [_read(row) for row in rows]
@@ -174,7 +174,7 @@ class Pending:
 def _limits(now: datetime, until: datetime) -> dict[str, str]:
     return {
         "until": utc_text(until),
-        "farthest": utc_text(now + FARTHEST),
+        "now": utc_text(now),
         "oldest": utc_text(now - OLDEST),
     }
 
