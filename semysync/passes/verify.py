@@ -104,9 +104,11 @@ class Verifier:
         if not audit.resumed:
             planned = [self._planned(box, unit, since, report) for (box, _), unit in units.items()]
             parts = [part for part in planned if part]
-            # To the newest mark of a box: a message may have been moved to a device that is behind.
-            newest = {box: max((p.end_id for p in parts if p.box is box), default=0) for box in Box}
-            audit.add_parts(part._replace(end_id=newest[part.box]) for part in parts)
+            # To the newest of a box: a message may have been moved to a device that is behind, and
+            # a device whose messages all had vanished when it was first asked for is behind them.
+            newest = {box: self._store.newest(box, WHOLE_ACCOUNT) for box in Box}
+            ends = ((part, max(part.end_id, newest[part.box])) for part in parts)
+            audit.add_parts(part._replace(end_id=end) for part, end in ends)
         failed: list[tuple[_Comparison, ServiceError]] = []
         parts = audit.parts()
         for part in parts:

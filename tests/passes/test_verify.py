@@ -301,6 +301,25 @@ def test_a_service_that_shows_nothing_at_all_proves_nothing(world, monkeypatch):
     assert world.rows("select * from sent where missing_since is not null") == []
 
 
+def test_what_vanished_before_its_device_was_first_asked_for_is_found(
+    sandbox, store, make_sync, clock
+):
+    # seed 1795695773 of tests.machine: verify ended at the marks of devices, below those messages
+    World(sandbox, store, make_sync(now=clock, scope="account"), clock)
+    newest = sandbox.account.ids("inbox")[-1]
+    sandbox.account.remove("inbox", [newest])
+    world = World(sandbox, store, make_sync(now=clock, scope="device"), clock)
+
+    assert world.verify(repair=True) == {("inbox", newest): "vanished"}
+
+    sandbox.account.remove("sent", sandbox.account.ids("sent"))
+    world.write("delete from marks where box = 'sent'")
+    world.sync.once()
+
+    assert world.verify(repair=True) == {}
+    assert any("proves nothing" in sentence for sentence in world.report.unproven)
+
+
 def test_however_much_has_vanished_little_is_handled_at_a_time(in_any_world, monkeypatch):
     world = in_any_world()
     monkeypatch.setattr(audits, "AT_ONCE", 10)
