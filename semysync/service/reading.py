@@ -7,9 +7,9 @@ never costs the row: it is kept in `extra` under the service's name.
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, cast
 
 import msgspec
 
@@ -20,6 +20,15 @@ Row = dict[str, Any]  #: a row as the service prints it; the readers below empty
 Legible = TypeVar("Legible", Received, Sent, Device)
 
 CHANNELS = {0: "sms", 1: "whatsapp", 2: "whatsapp_business"}  # documented
+FLAGS = (
+    "is_send_to_phone",
+    "is_send",
+    "is_delivered",
+    "is_cancel",
+    "is_error",
+    "is_error_send",
+    "is_out",
+)
 HIGHEST_ID = 2**63 - 1  # what SQLite can hold
 
 
@@ -69,19 +78,20 @@ def received(row: Row) -> Received:
 def sent(row: Row) -> Sent:
     """Read a row of outbox_sms, in which most fields are optional. Raises `Unfit` without an id."""
     rest = _Rest(row)
+    flags = rest.flags(FLAGS)
     return Sent(
         id=rest.id(),
         device_id=rest.integer("id_device"),
         phone=rest.text("phone"),
         text=rest.text("msg"),
         channel=rest.channel(),
-        is_send_to_phone=rest.flag("is_send_to_phone"),
-        is_send=rest.flag("is_send"),
-        is_delivered=rest.flag("is_delivered"),
-        is_cancel=rest.flag("is_cancel"),
-        is_error=rest.flag("is_error"),
-        is_error_send=rest.flag("is_error_send"),
-        is_out=rest.flag("is_out"),
+        is_send_to_phone=flags["is_send_to_phone"],
+        is_send=flags["is_send"],
+        is_delivered=flags["is_delivered"],
+        is_cancel=flags["is_cancel"],
+        is_error=flags["is_error"],
+        is_error_send=flags["is_error_send"],
+        is_out=flags["is_out"],
         created_at=rest.time("date"),
         handed_at=rest.time("send_to_phone"),
         sent_at=rest.time("send"),
@@ -168,6 +178,7 @@ def _unpadded(value: str) -> datetime | None:
 _Id = Annotated[int, msgspec.Meta(ge=1, le=HIGHEST_ID)]
 _Int = Annotated[int, msgspec.Meta(ge=-HIGHEST_ID, le=HIGHEST_ID)]
 _Flag = Annotated[int, msgspec.Meta(ge=0, le=1)]
+_UNSAID = cast("int", None)  #: for a flag that is absent; one that is null is not usual
 _Printed = Annotated[datetime, msgspec.Meta(tz=False)]
 
 
@@ -195,18 +206,18 @@ class _SentRow(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     phone: str | None = None
     msg: str | None = None
     date: _Printed | None = None
-    is_send_to_phone: _Flag | None = None
+    is_send_to_phone: _Flag = _UNSAID
     send_to_phone: _Printed | None = None
-    is_send: _Flag | None = None
+    is_send: _Flag = _UNSAID
     send: _Printed | None = None
-    is_delivered: _Flag | None = None
+    is_delivered: _Flag = _UNSAID
     delivered: _Printed | None = None
-    is_cancel: _Flag | None = None
+    is_cancel: _Flag = _UNSAID
     cancel: _Printed | None = None
-    is_error: _Flag | None = None
-    is_error_send: _Flag | None = None
+    is_error: _Flag = _UNSAID
+    is_error_send: _Flag = _UNSAID
     error_date: _Printed | None = None
-    is_out: _Flag | None = None
+    is_out: _Flag = _UNSAID
     type: _Int | None = None
 
     def message(self) -> Sent:
@@ -279,6 +290,14 @@ class _Rest:
         if understood is None:
             self._keep(name, value)
         return understood
+
+    def flags(self, names: Sequence[str]) -> dict[str, int | None]:
+        """Read flags that belong together: where any of them says something, an empty one is 0."""
+        empty = [name for name in names if self._row.get(name, 0) in (None, "")]
+        found = {name: self.flag(name) for name in names}
+        if any(flag is not None for flag in found.values()):
+            found |= dict.fromkeys(empty, 0)
+        return found
 
     def text(self, name: str) -> str | None:
         value = self._row.pop(name, None)

@@ -271,6 +271,18 @@ def test_a_flag_is_read_in_every_form(given, flag):
     assert reading.sent(ROW | {"is_send": given}).is_send == flag
 
 
+@pytest.mark.parametrize("empty", [None, ""])
+def test_an_empty_flag_beside_one_that_is_set_is_not_set(empty):
+    # seed 1795695785 of tests.machine: a status that was taken back stayed for ever
+    answer = answers.listed(
+        "outbox_sms", json.dumps({"data": [ROW | {"is_send": 1, "is_delivered": empty}]}).encode()
+    )
+
+    (row,) = reading.each(answer.rows, reading.sent)
+
+    assert (row.is_send, row.is_delivered, row.is_cancel) == (1, 0, None)
+
+
 def test_a_flag_that_is_none_is_kept_in_extra():
     assert reading.sent(ROW | {"is_send": 7}).extra == {"is_send": 7}
 
