@@ -8,6 +8,9 @@ import sys
 import time
 from contextlib import contextmanager
 
+from born import Born, run
+from nursery import like_anybody
+
 from semysync.cli.pulling import make_sync, open_store
 from semysync.config import load
 from semysync.service.connecting import client_for
@@ -64,18 +67,20 @@ class Program:
             f'[api]\nbase_url = "{base_url}"\ntoken = "{token}"\n{api}\n{rest}', encoding="utf-8"
         )
 
-    def run(self, *args, code=None, **env):
-        """Run a command to its end, and see that it ended as it should."""
-        ended = subprocess.run(
+    def run(self, *args, code=None, given=None, start=Born, **env):
+        """
+        Run a command to its end, and see that it ended as it should.
+
+        With `start=Popen` the interpreter starts anew, and imports what it needs (see `Born`).
+        """
+        ended = run(
             self._command(args, code),
             env=self.env | env,
             cwd=self.home,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
             encoding="utf-8",
-            timeout=60,
             preexec_fn=like_anybody,
-            check=False,
+            given=given,
+            start=start,
         )
         assert "Traceback" not in ended.stderr, ended.stderr
         return ended
@@ -88,13 +93,13 @@ class Program:
         assert not any(outcome.failure for outcome in outcomes)
 
     @contextmanager
-    def running(self, *args, code=None, prepare=None, **env):
+    def running(self, *args, code=None, prepare=None, start=Born, **env):
         """
         Start a command, and kill it at the end of the block if it still runs.
 
         `prepare` is called in the process before it becomes the program.
         """
-        with subprocess.Popen(
+        with start(
             self._command(args, code),
             env=self.env | env,
             cwd=self.home,
@@ -102,7 +107,7 @@ class Program:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             encoding="utf-8",
-            preexec_fn=prepare,  # noqa: PLW1509  it only calls the system
+            preexec_fn=prepare,
         ) as process:
             try:
                 yield process
@@ -120,14 +125,6 @@ class Program:
     @staticmethod
     def _command(args, code):
         return [sys.executable, *(["-c", code] if code else ["-m", "semysync"]), *map(str, args)]
-
-
-def like_anybody():
-    """Give up root's right to write where the mode forbids it, for who runs the tests as root."""
-    import ctypes
-
-    for right in (1, 2):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
-        ctypes.CDLL(None).prctl(24, right, 0, 0, 0)  # PR_CAPBSET_DROP; refused to all but root
 
 
 def wait_until(true, process=None):

@@ -10,6 +10,7 @@ import time
 from contextlib import contextmanager
 
 import pytest
+from born import run
 from processes import PATIENCE_S, TOKEN
 
 from semysync.config import load
@@ -70,15 +71,12 @@ def _take_the_terminal():
 
 def feed(program, text, *args):
     """Run `init` with something on its standard input."""
-    return subprocess.run(
+    return run(
         program._command(("init", *args), None),
         env=program.env,
         cwd=program.home,
-        input=text,
-        capture_output=True,
+        given=text,
         encoding="utf-8",
-        timeout=60,
-        check=False,
     )
 
 

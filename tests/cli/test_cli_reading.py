@@ -8,6 +8,7 @@ import subprocess
 from contextlib import closing
 
 import pytest
+from born import Born
 from processes import TOKEN, Program
 
 NASTY = "\x1b[31mred\x1b[0m \x9b1m \u202eesrever\u202c\r\nnext\tline \x07 end"
@@ -25,7 +26,7 @@ def empty(program):
 def on_terminal(program, *args, columns=80, **env):
     """Run a command on a terminal of its own; return what it shows there."""
     ours, theirs = pty.openpty()
-    with subprocess.Popen(
+    with Born(
         program._command(args, None),
         env=program.env | {"LINES": "1000", "COLUMNS": str(columns)} | env,
         cwd=program.home,
@@ -273,7 +274,7 @@ def test_readers_import_nothing_slow(synced):
     )
 
     for command in (["--help"], ["status"], ["--version"]):
-        assert synced.run(*command, code=code).stdout.endswith("\n[]\n")
+        assert synced.run(*command, code=code, start=subprocess.Popen).stdout.endswith("\n[]\n")
 
 
 def test_devices_are_those_of_status_and_say_what_is_wrong(synced):

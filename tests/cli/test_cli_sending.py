@@ -10,6 +10,7 @@ import subprocess
 from contextlib import closing
 
 import pytest
+from born import Born, run
 from drafting import (
     PHONE,
     accept,
@@ -39,14 +40,11 @@ def program(program):
 
 def fed(program, given, *args, **env):
     """Run a command with something on its standard input."""
-    return subprocess.run(
+    return run(
         program._command(args, None),
         env=program.env | env,
         cwd=program.home,
-        input=given if isinstance(given, bytes) else given.encode(),
-        capture_output=True,
-        timeout=60,
-        check=False,
+        given=given if isinstance(given, bytes) else given.encode(),
     )
 
 
@@ -195,15 +193,9 @@ def test_a_key_of_a_deleted_draft_stays_used(program):
     ],
 )  # fmt: skip
 def test_what_the_table_refuses_is_told_in_a_sentence(program, args, says):
-    command = [os.fsencode(word) for word in program._command(["send"], None)]
+    command = [*program._command(["send"], None), *args]
 
-    ended = subprocess.run(
-        [*command, *(a if isinstance(a, bytes) else a.encode() for a in args)],
-        env=program.env,
-        cwd=program.home,
-        capture_output=True,
-        check=False,
-    )
+    ended = run(command, env=program.env, cwd=program.home)
 
     assert ended.returncode == 2
     assert ended.stderr.decode().startswith(f"semysync: {says}")
@@ -572,7 +564,7 @@ def test_a_repeated_file_with_keys_adds_nothing(program):
 
 
 def test_a_file_that_is_still_being_written_locks_nobody_out(program):
-    with subprocess.Popen(
+    with Born(
         program._command(["send", "--csv", "-"], None),
         env=program.env,
         stdin=subprocess.PIPE,

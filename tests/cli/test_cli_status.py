@@ -5,6 +5,7 @@ import sqlite3
 import threading
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from subprocess import Popen
 
 import pytest
 from processes import wait_until
@@ -209,7 +210,7 @@ except SystemExit:
 sys.exit({heavy!r} in sys.modules)
 """
 
-    assert synced.run("status", code=code).returncode == 0
+    assert synced.run("status", code=code, start=Popen).returncode == 0
 
 
 def test_a_mirror_that_lost_a_view_sends_to_the_doctor(synced):

@@ -8,6 +8,7 @@ import sqlite3
 from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from subprocess import Popen
 from threading import Thread
 
 import pytest
@@ -144,7 +145,7 @@ def test_ctrl_c_says_that_nothing_is_lost(program, sandbox):
 def test_the_token_is_not_in_the_list_of_processes(program, sandbox):
     sandbox.set(fault="hang")
     program.configure(sandbox.base_url)
-    with program.running("sync") as process:
+    with program.running("sync", start=Popen) as process:
         wait_until(lambda: sandbox.requests, process)
 
         line = Path(f"/proc/{process.pid}/cmdline").read_bytes()

@@ -5,6 +5,7 @@ import signal
 import sqlite3
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from subprocess import Popen
 
 import pytest
 from processes import IMPATIENT, PATIENCE_S, QUICK, TOKEN, end, truth, wait_until
@@ -154,7 +155,7 @@ main()
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_that_comes_while_it_starts_is_a_clean_end(program, sandbox, number):
-    with program.running("run", code=SIGNALLED.format(number=number.value)) as process:
+    with program.running("run", code=SIGNALLED.format(number=number.value), start=Popen) as process:
         _, logged = process.communicate(timeout=PATIENCE_S)
 
     assert (process.returncode, logged) == (0, "")
@@ -165,7 +166,7 @@ def test_a_signal_that_comes_while_it_starts_is_a_clean_end(program, sandbox, nu
 def test_it_holds_no_library_that_only_serves_a_terminal(program, sandbox):
     code = "import atexit, sys; from semysync.cli import main\n"
     code += "atexit.register(lambda: print({'rich', 'pygments'} & sys.modules.keys()))\nmain()"
-    with program.running("run", code=code) as process:
+    with program.running("run", code=code, start=Popen) as process:
         wait_until(lambda: sandbox.requests, process)
         process.terminate()
         said, _ = process.communicate(timeout=PATIENCE_S)
@@ -186,7 +187,7 @@ def tell():
 atexit.register(tell)
 main()
 """
-    with program.running("run", code=code) as process:
+    with program.running("run", code=code, start=Popen) as process:
         wait_until(lambda: has_all(program, sandbox), process)
         process.terminate()
         said, _ = process.communicate(timeout=PATIENCE_S)
