@@ -6,12 +6,11 @@ room for words. The secrets belong into the configuration, and into the requests
 texts and numbers into the mirror, its copies, and what readers print.
 """
 
-import json
 import sqlite3
-import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
+from subprocess import Popen
 
 import httpx
 import pytest
@@ -130,7 +129,7 @@ numbers = "{numbers}"
     def run(self, setting, manners):
         """The daemon under faults of some manners, with webhooks, drafts and hooks."""
         journal = {"JOURNAL": "1"} if setting[1] == "info" else {}
-        with self.program.running("run", code=HASTY, **journal) as process:
+        with self.program.running("run", code=HASTY, start=Popen, **journal) as process:
             wait_until(self.listens, process)
             self.call_webhooks()
             self.receive()
@@ -210,57 +209,9 @@ numbers = "{numbers}"
     def use_commands(self, commands, given=""):
         """Run commands, and keep what they print."""
         for args in commands:
-            printed, complained = self.commands.run(args, given)
-            assert "Traceback" not in complained, complained
-            self.printed[args] = self.printed.get(args, "") + printed
-            self.complaints[args] = self.complaints.get(args, "") + complained
-
-
-class Commands:
-    """Runs commands in processes of their own, which need not import everything again."""
-
-    FORKING = """
-import json, os, sys
-import click, httpx, msgspec, rich.console, rich.progress, rich.table, sqlite_utils, structlog
-import semysync.cli.pulling, semysync.doctor.gather, semysync.passes.sync
-from semysync.cli import main
-for line in sys.stdin:
-    asked = json.loads(line)
-    if not (child := os.fork()):
-        for number, name in enumerate(asked["files"]):
-            os.dup2(os.open(name, os.O_RDWR | os.O_CREAT), number)
-        sys.argv = ["semysync", *asked["args"]]
-        main(prog_name="semysync")
-    os.waitpid(child, 0)
-    print(flush=True)
-"""
-
-    def __init__(self, program):
-        self._folder = program.home.parent / f"{program.home.name}-printed"
-        self._folder.mkdir()
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", self.FORKING],
-            env=program.env,
-            cwd=program.home,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            encoding="utf-8",
-        )
-        self._count = 0
-
-    def run(self, args, given):
-        """Return what a command printed, and what it complained of."""
-        self._count += 1
-        files = [self._folder / f"{self._count}-{name}" for name in ("in", "out", "err")]
-        files[0].write_text(given, encoding="utf-8")
-        asked = json.dumps({"args": args, "files": [str(path) for path in files]})
-        self._process.stdin.write(f"{asked}\n")
-        self._process.stdin.flush()
-        assert self._process.stdout.readline() == "\n"
-        return [path.read_text(encoding="utf-8") for path in files[1:]]
-
-    def close(self):
-        self._process.communicate()
+            ended = self.program.run(*args, given=given)
+            self.printed[args] = self.printed.get(args, "") + ended.stdout
+            self.complaints[args] = self.complaints.get(args, "") + ended.stderr
 
 
 #: what people write may stand in what these print
@@ -322,14 +273,12 @@ def everything(tmp_path_factory):
             everything.configure(*setting, port)
             everything.run(setting, list(MANNERS)[number :: len(SETTINGS)])
         csv = f'phone,text\n{NUMBER},{OUT}\nnonsense,{IN}\n{NUMBER},"{OUT}\n'
-        everything.commands = Commands(everything.program)
         everything.use_commands(CALM, given=csv)
         echo.methods = ()
         for echo.manner in ("error", "page"):
             everything.use_commands(TROUBLED)
         echo.manner = None
         everything.use_commands(LAST)
-        everything.commands.close()
         yield everything
 
 
