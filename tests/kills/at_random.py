@@ -120,7 +120,7 @@ def _is_killed(world, chance, how, args, *, hasty):
         life.has_ended(chance.choice((0, 0.001, 0.02)) * chance.random())
     else:
         life.has_ended(chance.choice((0.05, 0.5) if hasty else (0.05, 0.5, 2)) * chance.random())
-    life.signal(signal.SIGKILL)
+    life.send_signal(signal.SIGKILL)
     return life.end() == -signal.SIGKILL
 
 
@@ -149,4 +149,5 @@ def _count(world, counts):
             counts[what] += conn.execute(query).fetchone()[0]
     counts["requests"] += len(world.sandbox.requests)
     heard = Path(world.home / "heard")
-    counts["deliveries"] += len(world.receiver.calls) + len(heard.read_text().splitlines())
+    told = heard.read_text() if heard.exists() else ""
+    counts["deliveries"] += len(world.receiver.calls) + len(told.splitlines())

@@ -8,7 +8,6 @@ says what must hold then.
 """
 
 import json
-import os
 import random
 import re
 import shutil
@@ -22,6 +21,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 from threading import Event, Thread
 
+from born import NURSERY, Born, Nursery
 from mortal import Box
 from processes import TOKEN, Program
 from receiving import Receiver
@@ -85,34 +85,26 @@ for _ in sys.stdin:
 """
 
 
-class Life:
-    """A process of the program; `end` waits for it."""
+# The program, begun by `hurried`.
+LIFE = """
+import sys
+sys.path.insert(0, {here!r})
+import hurried
+hurried.live({box!r}, {mutation!r})
+"""
 
-    def __init__(self, nursery, asked):
-        self._nursery = nursery
-        nursery.stdin.write(json.dumps(asked) + "\n")
-        nursery.stdin.flush()
-        self.pid = int(nursery.stdout.readline())
-        self.code = None
-        self._ended = Event()
-        Thread(target=self._wait, daemon=True).start()
 
-    def _wait(self):
-        self.code = int(self._nursery.stdout.readline())
-        self._ended.set()
+class Life(Born):
+    """A process of the program."""
 
     def has_ended(self, within_s=0.0):
-        return self._ended.wait(within_s)
-
-    def signal(self, number):
-        if not self._ended.is_set():
-            with suppress(ProcessLookupError):
-                os.kill(self.pid, number)
+        with suppress(subprocess.TimeoutExpired):
+            self.wait(within_s)
+        return self.returncode is not None
 
     def end(self, within_s=60):
-        """Return its exit code, negative for a signal."""
-        assert self._ended.wait(within_s), "the process does not end"
-        return self.code
+        """Wait for it; return its exit code, negative for a signal."""
+        return self.wait(within_s)
 
 
 class World:
@@ -133,6 +125,8 @@ class World:
         self.drafts = {}  # how many each writer has inserted
         self._writers = {}
         self._tracing, self._mutation = tracing, mutation
+        self._nursery = NURSERY
+        self._lives = []
         self._needs_copy = needs_copy
         self.forgotten = set()  # numbers of whom nothing is to be known any more
         self._stopping = Event()
@@ -164,14 +158,8 @@ class World:
             box: {row["id"]: row for row in self.sandbox.account.rows(box)}
             for box in ("inbox", "sent")
         }
-        self._nursery = subprocess.Popen(
-            self._command("nursery", str(HERE / "nursery.py")),
-            env=self.program.env | {"PYTHONPATH": f"{HERE}:{HERE.parent.parent}"},
-            cwd=self.home,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            encoding="utf-8",
-        )
+        if self._tracing:
+            self._nursery = Nursery(self._tracing(self.home / "nursery.trace"))
         self._traffic = Thread(target=self._flow, daemon=True)
         self._traffic.start()
         return self
@@ -204,9 +192,11 @@ class World:
         self._stopping.set()
         self._flowing.set()
         self.end_writers()
-        self._nursery.stdin.close()  # and so it ends, also where it is traced
-        self._nursery.wait()
-        self._nursery.stdout.close()
+        for life in self._lives:
+            life.kill()
+            life.wait()
+        if self._tracing:
+            self._nursery.close()
         self._traffic.join()
         self.sandbox.stop()
         self.receiver.close()
@@ -226,14 +216,19 @@ class World:
         self.box.clear()
         args = args or ("run",)
         complaints = self.log if args == ("run",) else self.home / "complaints"
-        asked = {
-            "args": args,
-            "env": self.program.env | env,
-            "files": ["/dev/null", str(self.home / "out"), str(complaints)],
-            "box": str(self.box.path),
-            "mutation": self._mutation,
-        }
-        return Life(self._nursery, asked)
+        code = LIFE.format(here=str(HERE), box=str(self.box.path), mutation=self._mutation)
+        with (self.home / "out").open("a") as out, complaints.open("a") as log:
+            life = Life(
+                self.program._command(args, code),
+                nursery=self._nursery,
+                env=self.program.env | env,
+                cwd=self.home,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=log,
+            )
+        self._lives.append(life)
+        return life
 
     def rest(self):
         """Let the daemon run until nothing is left to do, and end it; return what is not so."""
@@ -242,7 +237,7 @@ class World:
         for _ in range(10):
             life = self.start()
             why = self.quiet(life)
-            life.signal(signal.SIGTERM)
+            life.send_signal(signal.SIGTERM)
             if code := life.end():
                 return [f"the daemon ended with {code} at rest: {why}"]
             # A purge may be stopped between a deletion and its record; the next daemon settles it.
@@ -256,7 +251,7 @@ class World:
         asked = len(self.sandbox.requests)
         while why := self.unrest() or self._unasked(asked):
             if life.has_ended(0.05):
-                return f"the daemon ended with {life.code}: {why}"
+                return f"the daemon ended with {life.returncode}: {why}"
             if time.monotonic() > ends:
                 return why
         return None

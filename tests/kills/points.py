@@ -76,7 +76,7 @@ def _passed(world, args, *, loads):
         life.has_ended(6)
         world.ebb()
         assert not world.quiet(life), world.unrest()
-        life.signal(signal.SIGTERM)
+        life.send_signal(signal.SIGTERM)
     life.end()
     return world.box.points()
 
@@ -139,7 +139,7 @@ def _dies(world, point):
     world.box.plan(point.name, point.when)
     life = world.start(*args)
     life.has_ended(PATIENCE_S)
-    life.signal(signal.SIGTERM)
+    life.send_signal(signal.SIGTERM)
     died = life.end() == -signal.SIGKILL
     world.box.plan()
     if args != ("run",):
@@ -153,7 +153,7 @@ def _dies_at_the_service(world, point):
 
     def kill(call):
         if call.method == point.name and lives:
-            lives[0].signal(signal.SIGKILL)
+            lives[0].send_signal(signal.SIGKILL)
 
     hook = "before_call" if point.when == SERVICE[0] else "after_call"
     world.flow()
@@ -162,5 +162,5 @@ def _dies_at_the_service(world, point):
     setattr(world.sandbox, hook, kill)
     life.has_ended(PATIENCE_S)
     setattr(world.sandbox, hook, None)
-    life.signal(signal.SIGTERM)
+    life.send_signal(signal.SIGTERM)
     return life.end() == -signal.SIGKILL

@@ -60,7 +60,7 @@ def _live(world, seconds):
     while sum(call.method in SENDS for call in list(world.sandbox.requests)) < 2:
         assert time.monotonic() < ends, "nothing is sent"
         time.sleep(0.05)
-    life.signal(signal.SIGKILL)
+    life.send_signal(signal.SIGKILL)
     life.end()
     world.ebb()
     world.end_writers()
