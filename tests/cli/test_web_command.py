@@ -3,6 +3,7 @@
 import re
 import signal
 import socket
+from subprocess import Popen
 
 import httpx
 from processes import end
@@ -101,7 +102,7 @@ importlib.util.find_spec = lambda name, *more: None if name == "datasette" else 
 from semysync.cli import main
 main()
 """
-    ended = synced.run("web", code=without)
+    ended = synced.run("web", code=without, start=Popen)
 
     assert ended.returncode == 78
     assert "pip install 'semysync[web]'" in ended.stderr
