@@ -128,9 +128,12 @@ def test_a_signal_ends_it_while_the_service_hangs(program, sandbox, fault_method
 
 
 def test_a_second_signal_does_not_wait_for_an_answer(program, sandbox):
-    sandbox.set(fault="hang")
+    program.mirror_here()
+    with closing(sqlite3.connect(program.mirror)) as conn, conn:
+        conn.execute("insert into outbox (phone, text) values ('+79201234567', 'Hello')")
+    sandbox.set(fault="hang", fault_methods="sms")
     with program.running("run") as process:
-        wait_until(lambda: sandbox.requests, process)
+        wait_until(lambda: any(call.method == "sms" for call in sandbox.requests), process)
         process.send_signal(signal.SIGTERM)
         while "daemon.stopping" not in process.stderr.readline():
             pass
