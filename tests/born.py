@@ -17,7 +17,7 @@ PR_SET_CHILD_SUBREAPER = 36
 FILE = str(Path(__file__).with_name("nursery.py"))
 LANG = "C.UTF-8"
 #: variables that are read while an interpreter starts, or while it imports the program
-EARLY = ("PYTHON", "LC_", "LD_", "MALLOC_", "GLIBC_", "PROMETHEUS_")
+EARLY = ("PYTHON", "LC_", "LD_", "MALLOC_", "GLIBC_", "PROMETHEUS_", "TZ")
 
 
 class Nursery:

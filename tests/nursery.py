@@ -18,7 +18,6 @@ import signal
 import socket
 import sys
 import threading
-import time
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -92,7 +91,6 @@ def become(asked, files):
         like_anybody()
     os.environ.clear()
     os.environ.update(asked["env"])
-    time.tzset()
     sys.stdin = sys.__stdin__ = stream(0, sys.stdin)
     sys.stdout = sys.__stdout__ = stream(1, sys.stdout)
     sys.stderr = sys.__stderr__ = stream(2, sys.stderr)
