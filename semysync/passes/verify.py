@@ -104,11 +104,10 @@ class Verifier:
         if not audit.resumed:
             planned = [self._planned(box, unit, since, report) for (box, _), unit in units.items()]
             parts = [part for part in planned if part]
-            # To the newest of a box: a message may have been moved to a device that is behind, and
-            # a device whose messages all had vanished when it was first asked for is behind them.
-            newest = {box: self._store.newest(box, WHOLE_ACCOUNT) for box in Box}
-            ends = ((part, max(part.end_id, newest[part.box])) for part in parts)
-            audit.add_parts(part._replace(end_id=end) for part, end in ends)
+            # To the newest mark of a box: a message may have been moved to a device that is behind,
+            # and what had vanished when a device was first asked for lies above its mark.
+            newest = {box: self._newest_mark(box) for box in Box}
+            audit.add_parts(part._replace(end_id=newest[part.box]) for part in parts)
         failed: list[tuple[_Comparison, ServiceError]] = []
         parts = audit.parts()
         for part in parts:
@@ -146,6 +145,11 @@ class Verifier:
             start = max(start, audits.last_before(self._store, box, device_id, first))
         start = min(start, mark.last_id)
         return Part(box, device_id, start, mark.last_id, start)
+
+    def _newest_mark(self, box: Box) -> int:
+        """Return up to where a box was ever pulled: by device, or for the account as a whole."""
+        devices = {WHOLE_ACCOUNT, *self._store.device_ids()}
+        return max(self._store.mark(box, device_id).last_id for device_id in devices)
 
     def _first(self, box: Box, since: date) -> int:
         """Return the first message to compare: of these days, or of the newest thousand."""
