@@ -7,13 +7,14 @@ spot of the machine, not of the program.
 
 import time
 from contextlib import ExitStack
-from unittest.mock import patch
+from unittest.mock import Mock, patch
 
 from lives import live
 
 from semysync.mirror import housekeeping
 from semysync.mirror import store as stores
 from semysync.mirror.copies import extent
+from semysync.mirror.outbox import evidence
 from semysync.mirror.outbox.attempts import NotTaken
 from semysync.mirror.outbox.claims import Claims
 from semysync.mirror.outbox.evidence import Evidence
@@ -54,6 +55,10 @@ def _purge_takes_what_moves():
 
 def _send_without_claim():
     return patch.object(Claims, "agree_with", lambda *_: True)
+
+
+def _count_claims_on_from_the_copy():
+    return patch.object(evidence, "settings", Mock())
 
 
 def _send_again_what_was_sending():

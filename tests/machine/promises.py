@@ -17,6 +17,7 @@ from sending.rig import FINAL
 
 from semysync.contact import tail
 from semysync.mirror.copies import backup
+from semysync.mirror.copies.takeover import ANOTHER_SENDS
 from semysync.mirror.outbox.queue import wording
 from semysync.sandbox.clocks import DAY as DAY_US
 from semysync.sandbox.clocks import instant
@@ -211,6 +212,7 @@ class Promises:
         here = {box: self._here(box) for box in BOXES}
         self._nothing_missing(here)
         self._none_twice()
+        self._nobody_else_sends()
         self._no_draft_lost_yet()
         self._nothing_purged_that_is_not_here(here)
         self._events_tell(here)
@@ -253,6 +255,11 @@ class Promises:
             assert number in effects, ("taken for its own", number, text)
             said = effects[number]["text"].strip()
             assert said == wording(kind, text).strip(), ("taken for its own", text, said)
+
+    def _nobody_else_sends(self):
+        """What is sent here is never taken for another machine's, whatever was put back."""
+        stopped = self._world.setting(ANOTHER_SENDS)
+        assert not stopped, ("sending is given up for nobody's sake", stopped)
 
     def _no_draft_lost_yet(self):
         """Promise 3: each that was inserted is there, and says why it waits."""

@@ -73,6 +73,7 @@ WANTED = (
     *(f"killed at {kind}" for kind in ("a question", "a message", "a deletion", "a hook")),
     *(f"restored the {age} copy" for age in AGES),
     "restored without the claims",
+    "restored once more",
     *(
         f"switch {name}={value}"
         for c in changes(FORMS, SICK, BLINDING)

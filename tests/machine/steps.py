@@ -355,9 +355,13 @@ class Machine(RuleBasedStateMachine):
     def restore(self, age, claims):
         self.world.restore(age, claims=claims)
 
-    @step(phone=st.sampled_from(PHONES), status=st.sampled_from(["queued", "held"]))
-    def restore_what_has_gone_out_since(self, phone, status):
-        """A copy that holds a draft as it was before it went out."""
+    @step(
+        phone=st.sampled_from(PHONES),
+        status=st.sampled_from(["queued", "held"]),
+        once_more=st.booleans(),
+    )
+    def restore_what_has_gone_out_since(self, *, phone, status, once_more):
+        """A copy that holds a draft as it was before it went out, perhaps put back once more."""
         self.world.time.jumped_s = 0.0
         number = self._draft(phone, status=status)
         self.world.back_up()
@@ -366,6 +370,9 @@ class Machine(RuleBasedStateMachine):
         self.world.run(20)
         self.world.restore("newest")
         self.world.run(20)
+        if once_more:
+            self.world.restore_once_more()
+            self.world.run(20)
 
     @step(box_first=st.booleans(), seconds=st.sampled_from([5, 30]))
     def receive_out_of_order(self, box_first, seconds):

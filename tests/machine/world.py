@@ -346,10 +346,18 @@ class World(Rig):
             place = older and (older[0] if age == "oldest" else older[-1])
         if not place:
             return
+        self._restore(place, whole=age == "newest", claims=claims)
+        reached[f"restored the {age} copy"] += 1
+
+    def restore_once_more(self):
+        """Put the copy back that was made last: a mirror that came of it does not know of it."""
+        self._restore(self.ages[-1], whole=True)
+        reached["restored once more"] += 1
+
+    def _restore(self, place, *, whole, claims=True):
         claims = claims or not self.mirror.with_name(f"{self.mirror.name}-claims").exists()
         self.put_back(place, claims=claims)
-        self.promises.restored(whole=age == "newest")
-        reached[f"restored the {age} copy"] += 1
+        self.promises.restored(whole=whole)
         reached["restored without the claims"] += not claims
         self.do(self.start)
 
