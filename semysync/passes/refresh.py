@@ -39,6 +39,7 @@ PACES = {
     "failed": (1, timedelta(days=1)),
     "cancelled": (1, timedelta(days=1)),
 }
+UNWATCHED = timedelta(days=30)  #: unasked for longer, our clock was behind: that was no silence
 UNREPORTED = (1, timedelta(days=1))  #: `sent`, where the device asks for no delivery reports
 
 ABSENT_AGAIN = timedelta(minutes=5)  #: four times as long after each further absence
@@ -222,7 +223,9 @@ class Refresher:
             shown = self._read(question.device_id, ids, note)
         except Refused as refusal:
             now = self._now()  # which proves nothing
-            asked = [(one, self._next(one._replace(asked_at=now), now)) for one in question.those]
+            asked = [
+                (one, self._next(one, one._replace(asked_at=now), now)) for one in question.those
+            ]
             self._pending.keep(asked)
             if isinstance(refusal, Throttled) or question.device_id:
                 raise
@@ -248,11 +251,13 @@ class Refresher:
             del asked[one.id]  # it stays due
         if missing := list(self._missing(suspects[:SUSPECTS], note)):
             self._pending.miss(missing, now)
-        self._pending.keep([(were[i], self._next(one, now)) for i, one in asked.items()])
+        self._pending.keep([(were[i], self._next(were[i], one, now)) for i, one in asked.items()])
 
-    def _next(self, one: Open, now: datetime) -> Open | None:
+    def _next(self, was: Open, one: Open, now: datetime) -> Open | None:
         """Return a message as it is asked for next; only by a clock that is right for the last time."""
         found, theirs = scheduled(one, now), self._client.service_now()
+        if found is None and was.asked_at and now - was.asked_at > UNWATCHED:
+            found = scheduled(one._replace(since=one.since + (now - was.asked_at)), now)
         if found or one.status not in PACES or theirs is None or abs(now - theirs) <= AGREE:
             return found
         return one._replace(due_at=now + LONGEST_WHEN_OLD)
