@@ -39,10 +39,12 @@ def no_authority_of_this_machine(monkeypatch):
 def sftp(folder):
     """Run an SSH server; give what the places of its machines need, and what is secret of it."""
     program = tool("/usr/sbin/sshd")  # which must be started by its whole path
+    tool("ssh-keygen")
     for name in ("host", "client"):
         make = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / name]
         subprocess.run(make, check=True)
-    Path("/run/sshd").mkdir(exist_ok=True)  # it separates privileges there
+    with suppress(PermissionError):  # it separates privileges there, where it is root's
+        Path("/run/sshd").mkdir(exist_ok=True)
     config = folder / "sshd_config"
     config.write_text(SSHD.format(folder=folder))
     with socket.create_server(("127.0.0.1", 0)) as free:
