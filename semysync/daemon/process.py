@@ -32,7 +32,7 @@ from semysync.service.pace import Pace
 log = structlog.get_logger("semysync")
 
 BEAT_S = 5.0  #: how often it is looked whether the clock was put, and systemd is told of us
-STATUS_S = 30.0  #: how often `STATUS=` is renewed
+STATUS_S = 30.0  #: how often `STATUS=` is renewed once all is well; at each beat before that
 
 
 class Connect(Protocol):
@@ -196,7 +196,7 @@ class Process:
         now_s = time.monotonic()
         if not self._systemd.listens or now_s - at_s < STATUS_S:
             return
-        sentence = standing(self._mirror, self._parts.loop.loading)
+        sentence, is_well = standing(self._mirror, self._parts.loop.loading)
         if sentence != said:
             self._systemd.status(sentence)
-        self._said = sentence, now_s
+        self._said = sentence, now_s if is_well else float("-inf")

@@ -10,14 +10,15 @@ from semysync.mirror.file import explained, open_reader
 ASK = "select verdict, inbox_lag_s, sent_lag_s, queued from health"
 
 
-def standing(mirror: Path, loading: Mapping[str, int]) -> str:
-    """Return it; where the mirror does not answer, why."""
+def standing(mirror: Path, loading: Mapping[str, int]) -> tuple[str, bool]:
+    """Return it, and whether all is well; where the mirror does not answer, why."""
     try:
         with explained(mirror, reading=True), closing(open_reader(mirror)) as conn:
             verdict, inbox_lag_s, sent_lag_s, queued = conn.execute(ASK).fetchone()
     except SemysyncError as exc:
-        return f"failing: {exc}"
-    return sentence(verdict, inbox_lag_s, sent_lag_s, queued, loading)
+        return f"failing: {exc}", False
+    is_well = verdict == "ok" and not loading
+    return sentence(verdict, inbox_lag_s, sent_lag_s, queued, loading), is_well
 
 
 def sentence(

@@ -181,6 +181,17 @@ def test_it_feeds_the_watchdog_and_says_how_it_is(program, manager, notified):
     assert not any(TOKEN in line for line in manager.told)
 
 
+def test_what_it_says_is_soon_renewed_until_all_is_well(program, sandbox, manager, notified):
+    sandbox.set(cap=5, delay_s=0.05)
+    with program.running("run", **notified, WATCHDOG_USEC="300000") as process:
+        wait_until(lambda: any("loading" in line for line in manager.hear()), process)
+        sandbox.set(cap=1000, delay_s=0)
+
+        wait_until(lambda: any("STATUS=ok: inbox" in line for line in manager.hear()), process)
+
+        assert end(process)[0] == 0
+
+
 def test_it_feeds_the_watchdog_while_the_service_hangs(program, sandbox, manager, notified):
     sandbox.set(fault="hang")
     with program.running("run", **notified, WATCHDOG_USEC="300000") as process:
@@ -310,7 +321,10 @@ def test_the_status_is_a_sentence(facts, said):
 
 
 def test_a_mirror_that_is_not_there_is_said(tmp_path):
-    assert "there is no mirror" in standing(tmp_path / "none.db", {})
+    said, is_well = standing(tmp_path / "none.db", {})
+
+    assert "there is no mirror" in said
+    assert not is_well
 
 
 # The units
