@@ -5,7 +5,7 @@ What fails for one device never stops the others. For what a box is asked is dec
 which of the devices in a pass, in `turns`; what is asked of one, in `pull`.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import msgspec
 import structlog
@@ -44,17 +44,46 @@ class Boxes:
     def pull(self, box: Box, outcome: Outcome, *, everyone: bool) -> None:
         """Pull a box of each device whose turn it is, or of `everyone`; or of the whole account."""
         turns = None if everyone else self._turns
-        if self._scope == "account":
-            self.pull_each(box, {WHOLE_ACCOUNT: True}, outcome)
-            return
         devices = self._store.known_devices()
+        if self._scope == "account":
+            self._pull_account(box, devices, outcome, everyone=everyone)
+            return
         standing = self.standing(box)
         if self._scope == "auto" and self._probe_is_due(box, standing, devices):
             self._pull_and_probe(box, standing, devices, outcome)
         elif standing.shown:
-            self._pull_as_a_whole(box, standing, devices, outcome, turns)
+            asked = self._pull_as_a_whole(box, standing, devices, outcome, turns)
+            if everyone and not outcome.failure:
+                self._pull_hidden(box, devices, asked, outcome)
         else:
             self.pull_each(box, self._whose_turn(box, devices, turns), outcome)
+
+    def _pull_account(
+        self, box: Box, devices: Sequence[KnownDevice], outcome: Outcome, *, everyone: bool
+    ) -> None:
+        """Ask for the whole account, as configured; beside it for what an empty answer may hide."""
+        whole = self.pull_each(box, {WHOLE_ACCOUNT: True}, outcome)
+        if whole and (everyone or whole[0].shown == 0):
+            self._pull_hidden(box, devices, set(), outcome)
+
+    def _pull_hidden(
+        self, box: Box, devices: Sequence[KnownDevice], asked: Collection[int], outcome: Outcome
+    ) -> None:
+        """
+        Ask for each device that an answer for the whole account is not seen to stand for now.
+
+        A draft that waits for a look goes out again by this, so it must not rest on a probe that
+        was made hours ago, nor on the configuration's word. `asked` were already asked.
+        """
+        there = {device.id for device in devices if device.there}
+        try:
+            found = scopes.probe(self._puller.account, self._store, box, there)
+        except ServiceError as exc:
+            outcome.fail(f"{box}: ", exc)
+            return
+        seen = {*asked, *(found.shown - found.hidden)}
+        hidden = {device.id: device.there for device in devices if device.id not in seen}
+        self.pull_each(box, hidden, outcome)
 
     def _pull_as_a_whole(
         self,
@@ -63,8 +92,12 @@ class Boxes:
         devices: Sequence[KnownDevice],
         outcome: Outcome,
         turns: Turns | None,
-    ) -> None:
-        """Ask for the whole account, and beside it for devices for which that does not stand."""
+    ) -> Collection[int]:
+        """
+        Ask for the whole account, and beside it for devices for which that does not stand.
+
+        Returns who was asked.
+        """
         beside = [
             device
             for device in devices
@@ -81,6 +114,7 @@ class Boxes:
         if whole.shown == 0 if whole else failed:
             log.warning("scope.doubted", box=box, asked="by device, until a probe shows better")
             self._keep(box, scopes.doubted(self._puller.now()))
+        return asked
 
     def _pull_and_probe(
         self, box: Box, standing: Standing, devices: Sequence[KnownDevice], outcome: Outcome
@@ -208,8 +242,10 @@ class Boxes:
         if self._store.history_to(box) < HIGHEST_ID or not self._store.last_complete("devices"):
             return
         there = [device.id for device in self._store.known_devices() if device.there]
-        asked = [WHOLE_ACCOUNT] if self._scope == "account" else there
-        if asked and all(self._store.mark(box, number).loaded_at for number in asked):
+        if self._scope == "account":  # of devices those that it was found to hide
+            begun = [number for number in there if self._store.mark(box, number).top_id is not None]
+            there = [WHOLE_ACCOUNT, *begun]
+        if there and all(self._store.mark(box, number).loaded_at for number in there):
             self._store.begin_news(box)
 
     def index(self, box: Box, outcome: Outcome) -> None:

@@ -11,7 +11,7 @@ FORMS = {
     "end_id": ("inclusive", "exclusive"),
     "zero": ("unset", "value"),
     "unknown_parameters": ("ignored", "error"),
-    "cap": (0, 6, 50),
+    "cap": (0, 5, 50),
     "cap_keeps": ("oldest", "newest"),
     "order": ("asc", "desc", "mixed"),
     "several_devices": ("accepted", "refused"),
@@ -57,7 +57,6 @@ FORMS = {
 SICK = {
     "end_id": ("ignored",),
     "filters": ("or",),
-    "cap": (1,),
     "list_id_over": ("error",),
     "optional_fields": ("missing",),
     "send_several": ("refused",),

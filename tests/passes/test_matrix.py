@@ -58,9 +58,9 @@ def sandbox(switches):
         yield stand_in
 
 
-def assert_equal(sandbox, rows):
+def assert_equal(sandbox, rows, boxes=Box):
     """The mirror holds exactly what the account shows."""
-    for box in Box:
+    for box in boxes:
         held = {row["id"]: row for row in sandbox.account.rows(box)}
         stored = {row[0]: row[1:] for row in rows(f"select id, text, phone, device_id from {box}")}
         assert stored == {
@@ -123,6 +123,38 @@ def test_no_other_habit_of_the_service_changes_what_is_mirrored(sandbox, switche
 
     assert [outcome.noted.error for outcome in outcomes] == [None] * 4
     assert_equal(sandbox, rows)
+
+
+@pytest.mark.parametrize("switches", [{"list_device": "empty"}])
+def test_where_the_whole_account_is_answered_by_nothing_each_device_is_asked(
+    sandbox, switches, make_sync, rows
+):
+    sync = make_sync(scope="account")
+
+    outcomes = [*sync.once(), *sync.once()]
+
+    assert {outcome.noted.error for outcome in outcomes} == {None}
+    assert_equal(sandbox, rows)
+    assert rows("select * from events where kind = 'message.received'") == []
+
+
+@pytest.mark.parametrize("scope", ["account", "auto"])
+@pytest.mark.parametrize("list_device", ["empty", "partial"])
+@pytest.mark.parametrize("switches", [{}], ids=["usual"])
+def test_a_look_for_drafts_finds_what_the_service_begins_to_hide(
+    sandbox, make_sync, rows, scope, list_device
+):
+    sync = make_sync(scope=scope)
+    sync.once()
+    sync.once()
+    sandbox.set(list_device=list_device)
+    for device in sandbox.account.devices:
+        sandbox.account.sent_elsewhere("+79201234567", "new", device)
+
+    outcome = sync.box(Box.SENT, everyone=True)
+
+    assert outcome.noted.error is None
+    assert_equal(sandbox, rows, [Box.SENT])
 
 
 @pytest.mark.parametrize("switches", [{"end_id": "ignored", "cap": 7, "cap_keeps": "newest"}])

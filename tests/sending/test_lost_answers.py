@@ -37,6 +37,21 @@ def test_what_the_answer_does_not_name_is_found_in_the_account(make, switches):
         assert rig.sandbox.account.row("sent", rig.of(draft, "sent_id"))["msg"] == text
 
 
+@pytest.mark.parametrize("list_device", ["empty", "partial"])
+def test_what_the_account_shows_of_a_device_only_is_found_there(make, list_device):
+    """Found by the state machine, with `scope = "account"`: then nothing shows it as a whole."""
+    rig = make()
+    hidden = rig.ask("select max(id) from devices")[0][0]
+    rig.sandbox.set(list_device=list_device)
+    rig.sandbox.order_fault(**LOST, when="after")
+    draft = rig.draft("once", number(1), device=str(hidden))
+
+    rig.until_out()
+
+    assert rig.made() == ["once"]
+    assert rig.of(draft, "sent_id") == max(rig.sandbox.account.ids("sent"))
+
+
 @pytest.mark.parametrize("manner", ["none_taken", "before_taken", "absent", "error"])
 def test_a_bad_item_costs_the_others_no_second_message(make, manner):
     rig = make(max_attempts=2, switches={"batch_bad_item": manner, "refuse_phone": number(2)})
