@@ -18,6 +18,8 @@ FILE = str(Path(__file__).with_name("nursery.py"))
 LANG = "C.UTF-8"
 #: variables that are read while an interpreter starts, or while it imports the program
 EARLY = ("PYTHON", "LC_", "LD_", "MALLOC_", "GLIBC_", "PROMETHEUS_", "TZ")
+#: what a process is told so that its coverage is measured with that of the tests
+MEASURED = {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
 
 
 class Nursery:
@@ -61,7 +63,7 @@ class Nursery:
         with other:
             self._process = subprocess.Popen(
                 [*self._tracing, sys.executable, FILE, str(other.fileno())],
-                env={"PATH": os.environ["PATH"], "LANG": LANG},
+                env={"PATH": os.environ["PATH"], "LANG": LANG} | MEASURED,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 pass_fds=(other.fileno(),),

@@ -8,7 +8,7 @@ import sys
 import time
 from contextlib import contextmanager
 
-from born import Born, run
+from born import MEASURED, Born, run
 from nursery import like_anybody
 
 from semysync.cli.pulling import make_sync, open_store
@@ -58,7 +58,7 @@ class Program:
             "TMPDIR": str(home),
             "XDG_CONFIG_HOME": str(home / "config"),
             "XDG_DATA_HOME": str(home / "data"),
-        }
+        } | MEASURED
 
     def configure(self, base_url, token=TOKEN, *, api="", rest=""):
         """Write the configuration where it is looked for."""
