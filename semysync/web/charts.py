@@ -84,33 +84,51 @@ def _mark(plot: Plot) -> dict[str, Any]:
 
 
 def _encoding(plot: Plot) -> dict[str, Any]:
-    along: dict[str, Any] = {"field": plot.x, "type": "temporal", "title": None}
-    if plot.x != "status":
-        along["scale"] = {"type": "utc" if plot.x == "day" else "time"} | _span(plot)
-        clock = "" if plot.x == "day" or plot.days > 7 else " %H:%M"
-        along["axis"] = {"format": f"%-d %b{clock}", "labelOverlap": True, "labelSeparation": 8}
-    if plot.x == "day":
-        along |= {"timeUnit": "utcyearmonthdate"}
-    elif plot.x == "hour":
-        along |= {"timeUnit": "yearmonthdatehours"}
-    elif plot.x == "status":
-        along |= {"type": "nominal", "axis": {"labelAngle": 0}, "sort": "-y"}
-    title = (
-        f"{plot.y.replace('_', ' ')}{f' ({plot.unit})' if plot.unit and plot.unit != 's' else ''}"
-    )
-    height: dict[str, Any] = {"field": plot.y, "type": "quantitative", "title": title}
-    if plot.name == "delivery":
-        height["scale"] = {"type": "sqrt"}
-    if plot.unit == "%":
-        height["scale"] = {"domain": [0, 100]}
-    elif not plot.unit:  # a number of things
-        height["axis"] = {"labelExpr": "datum.value % 1 ? '' : datum.label"}
-    found = {"x": along, "y": height}
+    found = {"x": _along(plot), "y": _height(plot)}
     if plot.series:
         found["color"] = {"field": plot.series, "type": "nominal"} | _key(plot)
     else:
         found["color"] = {"value": COLOURS[0]}
     return found
+
+
+def _along(plot: Plot) -> dict[str, Any]:
+    """Return what is along the chart: a status, or a time."""
+    if plot.x == "status":
+        return {
+            "field": plot.x,
+            "type": "nominal",
+            "title": None,
+            "axis": {"labelAngle": 0},
+            "sort": "-y",
+        }
+    is_by_day = plot.x == "day"
+    clock = "" if is_by_day or plot.days > 7 else " %H:%M"
+    along: dict[str, Any] = {
+        "field": plot.x,
+        "type": "temporal",
+        "title": None,
+        "scale": {"type": "utc" if is_by_day else "time"} | _span(plot),
+        "axis": {"format": f"%-d %b{clock}", "labelOverlap": True, "labelSeparation": 8},
+    }
+    if is_by_day:
+        along["timeUnit"] = "utcyearmonthdate"
+    elif plot.x == "hour":
+        along["timeUnit"] = "yearmonthdatehours"
+    return along
+
+
+def _height(plot: Plot) -> dict[str, Any]:
+    unit = f" ({plot.unit})" if plot.unit and plot.unit != "s" else ""
+    title = f"{plot.y.replace('_', ' ')}{unit}"
+    height: dict[str, Any] = {"field": plot.y, "type": "quantitative", "title": title}
+    if plot.name == "delivery":
+        height["scale"] = {"type": "sqrt"}
+    elif plot.unit == "%":
+        height["scale"] = {"domain": [0, 100]}
+    if not plot.unit:  # a number of things
+        height["axis"] = {"labelExpr": "datum.value % 1 ? '' : datum.label"}
+    return height
 
 
 def _key(plot: Plot) -> dict[str, Any]:
@@ -132,7 +150,7 @@ def _key(plot: Plot) -> dict[str, Any]:
 
 
 def _span(plot: Plot) -> dict[str, Any]:
-    """Return what is along the chart: all of its days, also where there is little in them."""
+    """Return how far a chart of a time reaches: over all of its days, also where little is in them."""
     step = 86_400_000 if plot.x == "day" else 3_600_000
     end = f"now() - now() % {step} + {step}"
     return {

@@ -7,18 +7,17 @@ A mirror is known by its `application_id`, whatever the file is called.
 import sqlite3
 import time
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
-from urllib.parse import urlencode
 from weakref import WeakKeyDictionary
 
-from datasette.utils import StartupError, sqlite_timelimit, tilde_decode, tilde_encode
+from datasette.utils import StartupError, sqlite_timelimit, tilde_decode
 from datasette.utils.asgi import NotFound, Request
 
 from semysync.errors import MirrorUnusable, SemysyncError
 from semysync.mirror.access import harm
 from semysync.mirror.file import APPLICATION_ID, check_version, explained, must_exist
+from semysync.web.links import Links
 
 if TYPE_CHECKING:
     from datasette.app import Datasette
@@ -49,50 +48,6 @@ _device_names: WeakKeyDictionary["Datasette", dict[str, tuple[float, dict[int, s
 
 class TooSlow(SemysyncError):
     """A question took longer than a page may."""
-
-
-class Links:
-    """The addresses of a mirror's pages."""
-
-    def __init__(self, datasette: "Datasette", name: str) -> None:
-        self._datasette = datasette
-        self.database = datasette.urls.database(name)
-        self._name = name
-
-    def _page(self, *parts: str, **query: object) -> str:
-        path = "/".join([str(self.database), "-", *map(tilde_encode, parts)])
-        given = {key: value for key, value in query.items() if value not in (None, "")}
-        return f"{path}?{urlencode(given)}" if given else path
-
-    def conversations(self, **query: object) -> str:
-        return self._page("conversations", **query)
-
-    def conversation(self, contact: str, **query: object) -> str:
-        return self._page("conversations", contact, **query)
-
-    def message(self, key: str) -> str:
-        return self._page("message", *key.split("-", 1))
-
-    def compose(self, **query: object) -> str:
-        return self._page("compose", **query)
-
-    def drafts(self, **query: object) -> str:
-        return self._page("drafts", **query)
-
-    def draft(self, draft_id: int, **query: object) -> str:
-        return self._page("drafts", str(draft_id), **query)
-
-    def table(self, name: str) -> str:
-        return str(self._datasette.urls.table(self._name, name))
-
-    def dashboard(self) -> str:
-        return str(self._datasette.urls.path(f"/-/dashboards/{tilde_encode(self._name)}"))
-
-    def static(self, name: str) -> str:
-        return static(self._datasette, name)
-
-    def logout(self) -> str:
-        return str(self._datasette.urls.logout())
 
 
 class Mirror(NamedTuple):
@@ -152,11 +107,6 @@ def file_at(path: Path) -> File:
     return status.st_dev, status.st_ino
 
 
-def static(datasette: "Datasette", name: str) -> str:
-    """Return the address of a file of ours."""
-    return str(datasette.urls.static_plugins("semysync", name))
-
-
 def known(datasette: "Datasette") -> list[str]:
     """Return the names of the mirrors that were seen so far."""
     return [name for name in datasette.databases if name in _known.get(datasette, ())]
@@ -191,11 +141,6 @@ async def device_names(datasette: "Datasette", name: str) -> dict[int, str]:
         called = dict(found.rows)
         known_names[name] = (time.monotonic(), called)
     return called
-
-
-def has_charts(name: str) -> bool:
-    """Tell whether there are charts: the library goes by names that need no encoding."""
-    return find_spec("datasette_dashboards") is not None and tilde_encode(name) == name
 
 
 def refuse_harm(datasette: "Datasette") -> None:

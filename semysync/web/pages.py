@@ -1,148 +1,23 @@
 """The pages that are read: conversations, one of them, drafts. None of them writes."""
 
-import hashlib
-from collections.abc import Awaitable, Callable, Mapping
-from functools import wraps
-from sqlite3 import Row
-from typing import TYPE_CHECKING, Any, NamedTuple
+from datetime import UTC, datetime
+from sqlite3 import Connection, Row
+from typing import Any
 
 from datasette.utils import tilde_decode
-from datasette.utils.asgi import NotFound, Request, Response
+from datasette.utils.asgi import NotFound, Response
 
-from semysync import __version__
 from semysync.contact import contact_of
-from semysync.errors import SemysyncError
 from semysync.mirror.outbox import drafts as outbox
 from semysync.mirror.tables import settings
-from semysync.web import reading
+from semysync.times import utc_text
+from semysync.web import reading, search
 from semysync.web.forms import Answer
-from semysync.web.mirrors import Mirror, has_charts, mirror_of
+from semysync.web.visits import Visit, reads, render
 from semysync.web.way import way_of, why
 
-if TYPE_CHECKING:
-    from datasette.app import Datasette
-
-LIVE = {"conversations", "conversation", "drafts", "draft"}  #: pages with a part that changes
 LONGEST_WORDS = 1_000  #: what is searched for: a message has no more
 FINISHED = 30  #: so many finished drafts are shown
-
-# Nothing but what is ours, and no script in the page itself: a message is never more than text.
-POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
-    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-)
-HEADERS = {
-    "Content-Security-Policy": POLICY,
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "same-origin",
-    "Cache-Control": "private, no-store",
-}
-
-STATUSES = {
-    "received": ("", "received"),
-    "queued": ("○", "waiting"),
-    "held": ("‖", "held"),
-    "sending": ("↑", "sending"),
-    "unknown": ("?", "answer lost"),
-    "accepted": ("✓", "at the service"),
-    "on_phone": ("✓", "on the phone"),
-    "sent": ("✓", "sent"),
-    "delivered": ("✓✓", "delivered"),
-    "cancelling": ("×", "cancelling"),
-    "cancelled": ("×", "cancelled"),
-    "failed": ("!", "failed"),
-    "rejected": ("!", "rejected"),
-    "expired": ("!", "expired"),
-}
-
-View = Callable[["Datasette", Request], Awaitable[Response]]
-
-
-class Visit(NamedTuple):
-    """A request for a page of a mirror, by someone who may read it."""
-
-    datasette: "Datasette"
-    request: Request
-    mirror: Mirror
-
-
-def page(view: Callable[[Visit], Awaitable[Response]]) -> View:
-    """Make a view of a mirror: found, readable, and with a sentence where it cannot be used."""
-
-    @wraps(view)
-    async def viewed(datasette: "Datasette", request: Request) -> Response:
-        visit = Visit(datasette, request, await mirror_of(datasette, request))
-        try:
-            return await view(visit)
-        except NotFound as exc:
-            status, said = 404, exc.args[0]
-        except SemysyncError as exc:
-            status, said = 503, sentence(exc)
-        return await render(visit, "sorry", {"sentence": said, "status": status}, status=status)
-
-    # Datasette goes by the names of the arguments.
-    del viewed.__wrapped__
-    return viewed
-
-
-def reads(view: Callable[[Visit], Awaitable[Response]]) -> View:
-    """Make a view that is only read."""
-
-    @wraps(view)
-    async def read(visit: Visit) -> Response:
-        if visit.request.method not in {"GET", "HEAD"}:
-            return Response.text("this page is read only\n", status=405)
-        return await view(visit)
-
-    return page(read)
-
-
-def sentence(exc: Exception) -> str:
-    """Return what an error says, as a sentence."""
-    text = str(exc)
-    return text[:1].upper() + text[1:]
-
-
-async def render(
-    visit: Visit,
-    name: str,
-    context: Mapping[str, Any],
-    *,
-    status: int = 200,
-) -> Response:
-    """Return a page; or its live part alone, where that is asked for and has changed."""
-    live = name in LIVE and visit.request.args.get("part") == "live" and status == 200
-    everything = {
-        "mirror": visit.mirror.name,
-        "links": visit.mirror.links,
-        "may_send": visit.mirror.may_send,
-        "statuses": STATUSES,
-        "version": __version__,
-        "parted": reading.parted,
-        "page": name,
-        "several": len([n for n in visit.datasette.databases if n != "_internal"]) > 1,
-        "has_charts": has_charts(visit.mirror.name),
-        **context,
-    }
-    template = f"_semysync_{name}.html" if live else f"semysync_{name}.html"
-    body = await visit.datasette.render_template(template, everything, request=visit.request)
-    if not live:
-        return Response.html(body, status=status, headers=dict(HEADERS))
-    tag = f'"{hashlib.sha256(body.encode()).hexdigest()[:24]}"'
-    headers = {**HEADERS, "ETag": tag}
-    if visit.request.headers.get("if-none-match") == tag:
-        return Response("", status=304, headers=headers)
-    return Response.html(body, headers=headers)
-
-
-def closed() -> Response:
-    """Return what somebody sees who has not come by the login link."""
-    return Response.text(
-        "This mirror is open to those alone who come by the link that `semysync web` has printed.\n"
-        "The link works once: start `semysync web` again for another one.\n",
-        status=403,
-        headers=dict(HEADERS),
-    )
 
 
 @reads
@@ -151,11 +26,11 @@ async def conversations(visit: Visit) -> Response:
     words = _words(visit)
     at, contact = visit.request.args.get("at"), visit.request.args.get("contact")
 
-    def ask(conn: Any) -> dict[str, Any]:
+    def ask(conn: Connection) -> dict[str, Any]:
         if words:
-            entries = reading.search(conn, words)
+            entries = search.search(conn, words)
             return {
-                "rows": reading.named_like(conn, words),
+                "rows": search.named_like(conn, words),
                 "entries": entries,
                 "names": reading.names_of(conn, [e.contact for e in entries if e.contact]),
                 "more": False,
@@ -171,6 +46,7 @@ async def conversations(visit: Visit) -> Response:
         {
             **found,
             "words": words,
+            "most_hits": search.HITS,
             "next": last
             and visit.mirror.links.conversations(at=last["last_at"], contact=last["contact"]),
             "first_page": contact is None,
@@ -200,12 +76,12 @@ async def conversation_page(
     args = visit.request.args
     words = _words(visit)
 
-    def ask(conn: Any) -> dict[str, Any]:
+    def ask(conn: Connection) -> dict[str, Any]:
         shown = _shown(conn, contact, args)
         row = reading.conversation(conn, contact)
         at_end = not (words or shown.newer)
         return {
-            "entries": reading.search(conn, words, contact) if words else shown.entries,
+            "entries": search.search(conn, words, contact) if words else shown.entries,
             "older": shown.older and not words,
             "newer": shown.newer and not words,
             "row": row,
@@ -219,7 +95,7 @@ async def conversation_page(
     if not found["entries"] and not found["row"] and not words and answer is None:
         raise NotFound("There is no such conversation")
     entries = found["entries"]
-    received = [entry.at for entry in entries if entry.rank == 0 and entry.at]
+    received = [entry.at for entry in entries if entry.is_received and entry.at]
     return await render(
         visit,
         "conversation",
@@ -236,21 +112,25 @@ async def conversation_page(
     )
 
 
-def _shown(conn: Any, contact: str, args: Any) -> reading.Page:
-    for name, around in (("message", reading.around), ("before", None), ("after", None)):
-        key = args.get(name)
-        entry = reading.one(conn, key) if key else None
-        if key and entry is None:
-            raise NotFound("There is no such message")
-        if entry and around and entry.contact == contact:
-            return around(conn, contact, entry)
-        if entry and around:
+def _shown(conn: Connection, contact: str, args: Any) -> reading.Page:
+    """Return what an address asks for: what is around a message, before or after it, or the end."""
+    if key := args.get("message"):
+        entry = _entry(conn, key)
+        if entry.contact != contact:
             raise NotFound("This message is of another conversation")
-        if entry:
-            beside = reading.before if name == "before" else reading.after
-            page = beside(conn, contact, entry.place)
+        return reading.around(conn, contact, entry)
+    for name, beside in (("before", reading.before), ("after", reading.after)):
+        if key := args.get(name):
+            page = beside(conn, contact, _entry(conn, key).place)
             return page if page.entries else reading.newest(conn, contact)
     return reading.newest(conn, contact)
+
+
+def _entry(conn: Connection, key: str) -> reading.Entry:
+    entry = reading.one(conn, key)
+    if entry is None:
+        raise NotFound("There is no such message")
+    return entry
 
 
 def _phone_to_answer(contact: str) -> str | None:
@@ -264,7 +144,7 @@ async def message(visit: Visit) -> Response:
     """Lead to a message where it stands in its conversation, whatever has become of it."""
     key = f"{visit.request.url_vars['box']}-{visit.request.url_vars['id']}"
 
-    def ask(conn: Any) -> reading.Entry | None:
+    def ask(conn: Connection) -> reading.Entry | None:
         if visit.request.url_vars["box"] == "draft":
             row = outbox.one(conn, draft_number(visit))
             if row and row["is_seen"]:
@@ -274,10 +154,10 @@ async def message(visit: Visit) -> Response:
     entry = await visit.mirror.ask(ask)
     if entry is None:
         raise NotFound("There is no such message")
-    if not entry.contact and entry.rank == reading.DRAFT:
+    if not entry.contact and entry.is_draft:
         return Response.redirect(visit.mirror.links.draft(entry.id))
     if not entry.contact:
-        table = ("inbox", "sent")[entry.rank]
+        table = "inbox" if entry.is_received else "sent"
         return Response.redirect(f"{visit.mirror.links.table(table)}/{entry.id}")
     address = visit.mirror.links.conversation(entry.contact, message=entry.key)
     return Response.redirect(f"{address}#{entry.key}")
@@ -303,11 +183,12 @@ async def compose_page(visit: Visit, answer: Answer, *, status: int = 200) -> Re
 async def drafts(visit: Visit) -> Response:
     """What waits to be sent, and what was finished last."""
 
-    def ask(conn: Any) -> dict[str, Any]:
+    def ask(conn: Connection) -> dict[str, Any]:
         every = outbox.drafts(conn, [*outbox.WAITING, *outbox.ENDED], FINISHED)
         blocked = outbox.blocked(conn)
         region = settings.find(conn, "region")
-        rows = [(row, why(row, blocked), _contact(row, region)) for row in every]
+        now = utc_text(datetime.now(UTC))
+        rows = [(row, why(row, blocked, now), _contact(row, region)) for row in every]
         return {
             "names": reading.names_of(conn, [contact for _, _, contact in rows]),
             "waiting": [shown for shown in rows if shown[0]["status"] in outbox.WAITING],
@@ -338,16 +219,16 @@ async def draft_page(
 ) -> Response:
     """Show a draft, also with why a wish about it was refused."""
 
-    def ask(conn: Any) -> dict[str, Any] | None:
+    def ask(conn: Connection) -> dict[str, Any] | None:
         row = outbox.one(conn, draft_id)
         if row is None:
             return None
-        sent = conn.execute("select * from sent where id = ?", (row["sent_id"],)).fetchone()
+        sent = reading.sent_row(conn, row["sent_id"])
         contact = _contact(row, settings.find(conn, "region"))
         return {
             "row": row,
             "way": way_of(row, sent),
-            "why": why(row, outbox.blocked(conn)),
+            "why": why(row, outbox.blocked(conn), utc_text(datetime.now(UTC))),
             "contact": contact,
             "called": reading.names_of(conn, [contact]).get(contact),
         }

@@ -13,9 +13,10 @@ from markupsafe import Markup, escape
 
 from semysync import __version__
 from semysync.mirror.reading.queries import QUERIES
-from semysync.web import incoming, mirrors, pages, writing
+from semysync.web import incoming, mirrors, pages, visits, writing
 from semysync.web.charts import dashboard
 from semysync.web.descriptions import DATABASE, HIDDEN, TABLES
+from semysync.web.links import Links, has_charts, static
 
 if TYPE_CHECKING:
     from datasette.app import Datasette
@@ -84,7 +85,7 @@ def forbidden(datasette: "Datasette", request: Request) -> Response | None:
     if not settings.get("login_link"):
         return None
     if not request.actor:
-        return pages.closed()
+        return visits.closed()
     is_link = request.path == datasette.urls.path("/-/auth-token")
     return Response.redirect(str(datasette.urls.instance())) if is_link else None
 
@@ -101,12 +102,12 @@ def menu_links(
                 actor, "view-table", resource=(name, "messages"), default=True
             ):
                 of = f" of {name}" if len(names) > 1 else ""
-                page = mirrors.Links(datasette, name)
+                page = Links(datasette, name)
                 links += [
                     {"href": page.conversations(), "label": f"Conversations{of}"},
                     {"href": page.drafts(), "label": f"Outbox{of}"},
                 ]
-                if mirrors.has_charts(name):
+                if has_charts(name):
                     links.append({"href": page.dashboard(), "label": f"Charts{of}"})
         return links
 
@@ -143,7 +144,7 @@ def get_metadata(datasette: "Datasette", key: str | None) -> dict[str, Any]:
     if key != "plugins":
         found["databases"] = {name: _described() for name in names}
     if key != "databases":
-        charts = {name: dashboard(name) for name in names if mirrors.has_charts(name)}
+        charts = {name: dashboard(name) for name in names if has_charts(name)}
         found["plugins"] = {"datasette-dashboards": charts}
     return found
 
@@ -192,7 +193,7 @@ def _is_ours(datasette: "Datasette", database: str | None) -> bool:
 
 
 def _versioned(datasette: "Datasette", name: str) -> str:
-    return f"{mirrors.static(datasette, name)}?{__version__}"
+    return f"{static(datasette, name)}?{__version__}"
 
 
 @hookimpl
@@ -206,7 +207,7 @@ def render_cell(  # noqa: PLR0917  Datasette's signature
     if not isinstance(value, str):
         return None
     if column == "contact":
-        address = mirrors.Links(datasette, database).conversation(value)
+        address = Links(datasette, database).conversation(value)
         return Markup('<a href="{}#end" dir="auto">{}</a>').format(address, value)
     if TIME.fullmatch(value):
         return time(value, is_utc=_is_utc(row, table, column))
@@ -217,7 +218,7 @@ async def _device(datasette: "Datasette", database: str, number: int) -> Markup 
     called = (await mirrors.device_names(datasette, database)).get(number)
     if not called:
         return None
-    address = f"{mirrors.Links(datasette, database).table('devices')}/{number}"
+    address = f"{Links(datasette, database).table('devices')}/{number}"
     return Markup('<a href="{}" dir="auto">{}</a>&nbsp;<em>{}</em>').format(address, called, number)
 
 

@@ -5,44 +5,34 @@ A page of a conversation is read from each box on its own and merged, so that it
 wherever in a long conversation it is. A message is named by its key: `in-12`, `out-13`, `draft-4`.
 """
 
-import json
-import re
 import sqlite3
 from collections.abc import Sequence
-from functools import lru_cache
-from itertools import islice
 from typing import NamedTuple
 
 from semysync.contact import contact_of
 from semysync.mirror.reading.history import CONVERSATIONS
-from semysync.mirror.reading.search import MOST_SPELLINGS, Query, spellings
 from semysync.mirror.tables import settings
 
 PAGE = 50  #: messages, or conversations, on a page
-HITS = 100  #: of a search
 UNSEEN = 1_000  #: drafts that the daemon has not looked at yet
-SHORT = 2_000  #: up to so many messages a conversation is searched message by message
 NAMES = ("in", "out", "draft")  #: by rank
-DRAFT = NAMES.index("draft")
 LAST = 2**63 - 1
 
-_RECEIVED = """
-select 0 as rank, id, received_at as at, text, phone, contact, device_id as device, channel,
-       'received' as status, utc_offset is not null as at_is_utc, null as note
-  from inbox
+# What there is of an entry, to go before what it is read from.
+RECEIVED = """
+select 0 as rank, id, received_at as at, inbox.text as text, phone, contact, device_id as device,
+       channel, 'received' as status, utc_offset is not null as in_utc, null as error,
+       null as send_at
 """
 
-_SENT = """
-select 1 as rank, id, created_at as at, text, phone, contact, device_id as device, channel,
-       status, utc_offset is not null as at_is_utc, null as note
-  from sent
+SENT = """
+select 1 as rank, id, created_at as at, sent.text as text, phone, contact, device_id as device,
+       channel, status, utc_offset is not null as in_utc, null as error, null as send_at
 """
 
 _DRAFT = """
-select 2 as rank, id, created_at as at, text, phone, contact, device, null as channel,
-       status, 1 as at_is_utc,
-       case when error is not null then error
-            when status = 'queued' then send_at end as note
+select 2 as rank, id, created_at as at, text, phone, contact, device, null as channel, status,
+       1 as in_utc, error, case when status = 'queued' then send_at end as send_at
   from outbox
 """
 
@@ -57,8 +47,8 @@ _LOST_DRAFT = """
 """
 
 _ARMS = (
-    (_RECEIVED + " where contact = :contact", "received_at", 0),
-    (_SENT + " where contact = :contact", "created_at", 1),
+    (RECEIVED + "  from inbox where contact = :contact", "received_at", 0),
+    (SENT + "  from sent where contact = :contact", "created_at", 1),
     (_DRAFT + _SHOWN_DRAFT, "created_at", 2),
     (_DRAFT + _LOST_DRAFT, "created_at", 2),
 )
@@ -81,7 +71,11 @@ DATED_AFTER_UNDATED = [
     for arm, at, rank in _ARMS[:2]
 ]
 
-ONE = (_RECEIVED + " where id = ?", _SENT + " where id = ?", _DRAFT + " where id = ?")
+ONE = (
+    RECEIVED + "  from inbox where id = ?",
+    SENT + "  from sent where id = ?",
+    _DRAFT + " where id = ?",
+)
 
 NOT_SEEN = f"""
 {_DRAFT} where contact is null and status in ('queued', 'held') order by id desc limit {UNSEEN}
@@ -94,14 +88,10 @@ NEWEST = f"""
 WITHOUT_TIME = f"""
 {CONVERSATIONS} where conversations.last_at is null and contacts.contact < :contact order by contacts.contact desc limit :most
 """
-OF_NAME = f"""
-{CONVERSATIONS}
- where contacts.contact in (select value from json_each(:called)) or contacts.contact like :like escape '\\'
-    or (:digits <> '' and contacts.contact like :digits)
- order by conversations.last_at desc limit :most
-"""
-NAMED = "select contact, name from contacts where name is not null"
 OF_CONTACT = f"{CONVERSATIONS} where contacts.contact = ?"
+
+SENT_ROW = "select * from sent where id = ?"
+NAME = "select name from contacts where contact = ? and name is not null"
 
 DEVICES = """
 select id, coalesce(nullif(label, ''), nullif(name, ''), 'device ' || id) as name, channel,
@@ -128,12 +118,21 @@ class Entry(NamedTuple):
     device: int | str | None
     channel: str | None
     status: str
-    at_is_utc: int
-    note: str | None
+    in_utc: int  #: whether `at` is UTC, or as it was printed
+    error: str | None  #: of a draft: why it waits, or ended
+    send_at: str | None  #: of a draft that is queued
 
     @property
     def key(self) -> str:
         return f"{NAMES[self.rank]}-{self.id}"
+
+    @property
+    def is_received(self) -> bool:
+        return NAMES[self.rank] == "in"
+
+    @property
+    def is_draft(self) -> bool:
+        return NAMES[self.rank] == "draft"
 
     @property
     def place(self) -> tuple[str, int, int]:
@@ -157,7 +156,7 @@ def newest(conn: sqlite3.Connection, contact: str, most: int = PAGE) -> Page:
     page, region = before(conn, contact, END, most), settings.find(conn, "region")
     unseen = [
         entry
-        for entry in _entries(conn.execute(NOT_SEEN))
+        for entry in entries_of(conn.execute(NOT_SEEN))
         if entry.phone and contact_of(entry.phone, region) == contact
     ]
     entries = sorted([*page.entries, *unseen], key=lambda entry: entry.place)
@@ -170,10 +169,10 @@ def before(
     """Return the messages of a conversation that stand before a place."""
     at, id_, rank = place
     named = {"contact": contact, "at": at, "id": id_, "rank": rank, "most": most + 1}
-    found = [entry for arm in OLDER for entry in _entries(conn.execute(arm, named))] if at else []
+    found = [entry for arm in OLDER for entry in entries_of(conn.execute(arm, named))] if at else []
     if len(found) <= most:
         ends = named if not at else named | {"id": LAST, "rank": 9}
-        found += [entry for arm in UNDATED for entry in _entries(conn.execute(arm, ends))]
+        found += [entry for arm in UNDATED for entry in entries_of(conn.execute(arm, ends))]
     found.sort(key=lambda entry: entry.place, reverse=True)
     return Page(found[:most][::-1], older=len(found) > most, newer=True)
 
@@ -186,9 +185,9 @@ def after(
     named = {"contact": contact, "at": at, "id": id_, "rank": rank, "most": most + 1}
     found: list[Entry] = []
     if not at:
-        found = [e for arm in DATED_AFTER_UNDATED for e in _entries(conn.execute(arm, named))]
+        found = [e for arm in DATED_AFTER_UNDATED for e in entries_of(conn.execute(arm, named))]
     if len(found) <= most:
-        found += [entry for arm in NEWER for entry in _entries(conn.execute(arm, named))]
+        found += [entry for arm in NEWER for entry in entries_of(conn.execute(arm, named))]
     found.sort(key=lambda entry: entry.place)
     return Page(found[:most], older=True, newer=len(found) > most)
 
@@ -205,12 +204,13 @@ def one(conn: sqlite3.Connection, key: str) -> Entry | None:
     name, _, number = key.partition("-")
     if name not in NAMES or not number.isascii() or not number.isdigit() or len(number) > 18:
         return None
-    for entry in _entries(conn.execute(ONE[NAMES.index(name)], (int(number),))):
+    for entry in entries_of(conn.execute(ONE[NAMES.index(name)], (int(number),))):
         return entry
     return None
 
 
-def _entries(rows: sqlite3.Cursor) -> list[Entry]:
+def entries_of(rows: sqlite3.Cursor) -> list[Entry]:
+    """Return the rows of a statement that begins with `RECEIVED` or `SENT`, or is about drafts."""
     return [Entry(*row) for row in rows]
 
 
@@ -240,22 +240,10 @@ def conversation(conn: sqlite3.Connection, contact: str) -> sqlite3.Row | None:
     return row
 
 
-def named_like(conn: sqlite3.Connection, words: str, most: int = PAGE) -> list[sqlite3.Row]:
-    """Return the conversations with contacts whose name or number holds a text."""
-    escaped = words.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-    digits = "".join(c for c in words if c.isdigit())
-    is_number = len(digits) >= 3 and not any(c.isalpha() for c in words)
-    # SQLite would take `анна` and `Анна` for two names.
-    called = [
-        row["contact"] for row in conn.execute(NAMED) if words.casefold() in row["name"].casefold()
-    ]
-    named = {
-        "called": json.dumps(called),
-        "like": f"%{escaped}%",
-        "digits": f"%{digits}%" if is_number else "",
-        "most": most,
-    }
-    return conn.execute(OF_NAME, named).fetchall()
+def sent_row(conn: sqlite3.Connection, message_id: int | None) -> sqlite3.Row | None:
+    """Return the row of a message in `sent`; None where it is not there yet."""
+    row: sqlite3.Row | None = conn.execute(SENT_ROW, (message_id,)).fetchone()
+    return row
 
 
 def devices(conn: sqlite3.Connection) -> dict[int, sqlite3.Row]:
@@ -273,85 +261,7 @@ def answering_device(conn: sqlite3.Connection, contact: str) -> int | None:
     return row["device_id"] if row and row["channel"] != "sms" else None
 
 
-def query_of(words: str) -> Query | None:
-    """
-    Read what somebody has typed so far: the last word may not be finished. None where it is
-    nothing.
-
-    Nothing that a person types is an error.
-    """
-    unfinished = words[-1:].isalnum() and words.count('"') % 2 == 0
-    try:
-        return Query.read(f"{words}*" if unfinished else words)
-    except ValueError:
-        return None
-
-
-def parted(text: str, words: str) -> list[tuple[str, bool]]:
-    """Return a text in pieces, each with whether it is what was searched for, to be marked."""
-    looked_for = _pattern(words)
-    pieces = looked_for.split(text) if looked_for else [text]
-    return [(piece, bool(n % 2)) for n, piece in enumerate(pieces) if piece]
-
-
-@lru_cache(maxsize=32)
-def _pattern(words: str) -> re.Pattern[str] | None:
-    query = query_of(words)
-    found = [
-        (r"(?<!\w)" if spelt[0].isalnum() else "")
-        + r"\W+".join(map(re.escape, spelt.split()))
-        + (r"(?!\w)" if spelt[-1].isalnum() and not term.begins else "")
-        for term in (query.wanted if query else ())
-        for spelt in islice(spellings(term.text), MOST_SPELLINGS)
-    ]
-    longest_first = "|".join(sorted(found, key=len, reverse=True))
-    return re.compile(f"({longest_first})", re.IGNORECASE) if found else None
-
-
-def search(
-    conn: sqlite3.Connection, words: str, contact: str | None = None, most: int = HITS
-) -> list[Entry]:
-    """Return the newest messages with all of some words, of everyone or of a contact."""
-    query = query_of(words)
-    row = conversation(conn, contact) if contact is not None else None
-    if query is None or (contact is not None and row is None):
-        return []
-    few = row is not None and row["messages"] <= SHORT
-    named = {"words": query.match, "contact": contact, "most": most}
-    conn.create_function("fits", 1, query.holds, deterministic=True)
-    found: list[Entry] = []
-    for arm, box in ((_RECEIVED, "inbox"), (_SENT, "sent")):
-        statement = _search_in(arm, box, query, few=few, everyone=row is None)
-        found += _entries(conn.execute(statement, named))
-    return sorted(found, key=lambda entry: entry.place, reverse=True)[:most]
-
-
-def _search_in(arm: str, box: str, query: Query, *, few: bool, everyone: bool) -> str:
-    """
-    Return the statement for a box: from the hits, or from the messages of a short conversation.
-
-    A busy contact is soon among the newest hits of a common word, a quiet one is not. Of what the
-    index does not know, an emoji, the texts themselves are looked through.
-    """
-    hits = f"{box}_fts"
-    clauses = [] if everyone else ["contact = :contact"]
-    if not query.is_indexed:
-        clauses.append(f"fits({box}.text)")
-    order = "id"
-    if query.match and few:
-        clauses.append(
-            f"exists (select 1 from {hits} where {hits} match :words and rowid = {box}.id)"
-        )
-    elif query.match:
-        clauses.append(f"{hits} match :words")
-        joined = f"  from {hits} cross join {box} on {box}.id = {hits}.rowid"
-        arm = arm.replace(f"  from {box}", joined).replace("text,", f"{box}.text,", 1)
-        order = f"{hits}.rowid"
-    return f"{arm} where {' and '.join(clauses)} order by {order} desc limit :most"
-
-
 def names_of(conn: sqlite3.Connection, contacts: Sequence[str]) -> dict[str, str]:
     """Return the names that contacts were given."""
-    statement = "select name from contacts where contact = ? and name is not null"
-    found = {contact: conn.execute(statement, (contact,)).fetchone() for contact in set(contacts)}
+    found = {contact: conn.execute(NAME, (contact,)).fetchone() for contact in set(contacts)}
     return {contact: row["name"] for contact, row in found.items() if row}

@@ -7,10 +7,9 @@ without the cookie that the link brings.
 
 import asyncio
 import socket
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import Any
 
 # The app comes first: where one of its parts is asked for before it, that part is not registered.
 import datasette.app
@@ -21,7 +20,9 @@ from datasette.utils.asgi import Response
 
 from semysync.errors import ConfigError
 from semysync.mirror.file import open_reader
-from semysync.web.mirrors import Links, known
+from semysync.web.incoming import App, Message, Receive, Send
+from semysync.web.links import Links
+from semysync.web.mirrors import known
 
 HOST = "127.0.0.1"
 OWNER = {"id": "root"}  #: Datasette's name for who comes by the login link
@@ -33,10 +34,6 @@ POLICY = (
     b"default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; form-action 'self'; "
     b"base-uri 'self'; frame-ancestors 'none'"
 )
-
-Message = MutableMapping[str, Any]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Message, Callable[[], Awaitable[Message]], Send], Awaitable[None]]
 
 
 def datasette_over(path: Path) -> Datasette:
@@ -110,9 +107,7 @@ def only_from_here(app: App, home: str) -> App:
     up: not a program that looks ahead at where it leads.
     """
 
-    async def wrapped(
-        scope: Message, receive: Callable[[], Awaitable[Message]], send: Send
-    ) -> None:
+    async def wrapped(scope: Message, receive: Receive, send: Send) -> None:
         async def sent(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = [_unseen_by_scripts(*header) for header in message.get("headers", [])]

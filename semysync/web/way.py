@@ -1,12 +1,10 @@
-"""How far a draft has come, and what it waits for, for a person to read."""
+"""Say how far a draft has come, and what it waits for. Nothing here does any I/O."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from sqlite3 import Row
 from typing import Any, NamedTuple
 
 from semysync.mirror.outbox.drafts import WHY
-from semysync.times import utc_text
 
 FAILED = {
     "failed": "failed",
@@ -23,7 +21,7 @@ class Step(NamedTuple):
     name: str
     state: str
     at: str | None = None
-    at_is_utc: bool = True
+    in_utc: bool = True
 
 
 class Reason(NamedTuple):
@@ -59,16 +57,20 @@ def way_of(row: Mapping[str, Any] | Row, sent: Row | None) -> list[Step]:
     return shown
 
 
-def why(row: Row, blocked: str | None) -> Reason:
-    """Say what a draft waits for, or why it ended as it did."""
-    said = _why(row, blocked)
+def why(row: Row, blocked: str | None, now: str) -> Reason:
+    """
+    Say what a draft waits for, or why it ended as it did.
+
+    `blocked` is why nothing at all can be sent, `now` a time as the mirror has them.
+    """
+    said = _why(row, blocked, now)
     if row["cancel_wanted_at"] and row["status"] in {"sending", "unknown", "accepted"}:
         return said._replace(text=f"to be cancelled; {said.text}")
     return said
 
 
-def _why(row: Row, blocked: str | None) -> Reason:
-    status, error, now = row["status"], row["error"], utc_text(datetime.now(UTC))
+def _why(row: Row, blocked: str | None, now: str) -> Reason:
+    status, error = row["status"], row["error"]
     if status == "queued":
         if (row["next_attempt_at"] or "") > now:
             return Reason(f"{error or 'it was refused'}; again at", row["next_attempt_at"])

@@ -25,7 +25,7 @@ from semysync.mirror.tables import contacts
 from semysync.web import pages
 from semysync.web.forms import Answer
 from semysync.web.mirrors import Mirror
-from semysync.web.pages import Visit
+from semysync.web.visits import View, Visit, page
 
 T = TypeVar("T")
 Form = Mapping[str, str]
@@ -35,9 +35,7 @@ OURS = {"same-origin", "none"}  #: what a browser says of a form that comes from
 WISHES = {"cancel": drafts.cancel, "hold": drafts.hold, "release": drafts.release}
 
 
-def writes(
-    view: Callable[[Visit, Form], Awaitable[Response]],
-) -> pages.View:
+def writes(view: Callable[[Visit, Form], Awaitable[Response]]) -> View:
     """Make a view that writes: by POST, by a form of ours, by who may."""
 
     @wraps(view)
@@ -58,7 +56,7 @@ def writes(
             raise Forbidden("This form is not of this page any more: open the page again")
         return await view(visit, form)
 
-    return pages.page(written)
+    return page(written)
 
 
 async def in_mirror(mirror: Mirror, work: Callable[[sqlite3.Connection], T]) -> T:
@@ -102,17 +100,10 @@ async def send(visit: Visit, form: Form) -> Response:
         return await _again(visit, answer.refused(str(exc)), contact, 503)
     if contact is None and draft_id is not None:
         return Response.redirect(visit.mirror.links.draft(draft_id))
-    return Response.redirect(
-        visit.mirror.links.conversation(contact or contact_of(answer.phone) or "") + "#end"
-    )
+    return _to_the_end(visit, contact or contact_of(answer.phone) or "")
 
 
-async def _again(
-    visit: Visit,
-    answer: Answer,
-    contact: str | None,
-    status: int,
-) -> Response:
+async def _again(visit: Visit, answer: Answer, contact: str | None, status: int) -> Response:
     if contact is None:
         return await pages.compose_page(visit, answer, status=status)
     return await pages.conversation_page(visit, contact, answer, status=status)
@@ -140,22 +131,20 @@ def _back(mirror: Mirror, name: str, draft_id: int) -> str:
 
 
 @writes
-async def mark_read(
-    visit: Visit,
-    form: Form,
-) -> Response:
+async def mark_read(visit: Visit, form: Form) -> Response:
     """Note that what was received up to a time has been read: what came meanwhile was not."""
     contact, until = tilde_decode(visit.request.url_vars["contact"]), form.get("until", "")
     await in_mirror(visit.mirror, lambda conn: contacts.mark_read(conn, contact, until))
-    return Response.redirect(visit.mirror.links.conversation(contact) + "#end")
+    return _to_the_end(visit, contact)
 
 
 @writes
-async def name(
-    visit: Visit,
-    form: Form,
-) -> Response:
+async def name(visit: Visit, form: Form) -> Response:
     """Give a contact a name, or take it away."""
     contact, given = tilde_decode(visit.request.url_vars["contact"]), form.get("name", "")
     await in_mirror(visit.mirror, lambda conn: contacts.give_name(conn, contact, given))
-    return Response.redirect(visit.mirror.links.conversation(contact) + "#end")
+    return _to_the_end(visit, contact)
+
+
+def _to_the_end(visit: Visit, contact: str) -> Response:
+    return Response.redirect(f"{visit.mirror.links.conversation(contact)}#end")

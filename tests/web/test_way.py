@@ -1,10 +1,13 @@
 """How far a draft has come, and what it waits for, as its page says it."""
 
+from datetime import UTC, datetime
+
 import pytest
 from webs import ANNA, START, ask, mirror_at, sent
 
 from semysync.mirror.file import open_reader
 from semysync.mirror.outbox import drafts
+from semysync.times import utc_text
 from semysync.web.way import way_of, why
 
 NOW = "updated_at = strftime('%Y-%m-%dT%H:%M:%f000Z', 'now')"
@@ -29,7 +32,7 @@ def page(tmp_path):
         try:
             row = drafts.one(conn, 1)
             became = conn.execute("select * from sent where id = ?", (row["sent_id"],)).fetchone()
-            return way_of(row, became), why(row, blocked)
+            return way_of(row, became), why(row, blocked, utc_text(datetime.now(UTC)))
         finally:
             conn.close()
 

@@ -8,7 +8,7 @@ from webs import ANNA, BEELINE, BORIS, LONG, NASTY, START, ask, device, received
 
 from semysync.mirror.file import open_reader
 from semysync.web import reading
-from semysync.web.reading import query_of
+from semysync.web.search import query_of, search
 
 PAGES = "/semysync/-"
 TALK = f"{PAGES}/conversations/~2B79201234567"
@@ -190,10 +190,10 @@ def test_a_long_conversation_is_searched_as_a_short_one_is(mirror, monkeypatch):
     path = mirror(*(received(n, text=f"gate {n % 7}") for n in range(1, 200)), sent(5, BORIS))
     with sqlite3.connect(path) as conn:
         conn.row_factory = sqlite3.Row
-        short = reading.search(conn, "gate 3", ANNA)
-        monkeypatch.setattr(reading, "SHORT", 10)
-        long = reading.search(conn, "gate 3", ANNA)
-        nobody = reading.search(conn, "gate", "+1")
+        short = search(conn, "gate 3", ANNA)
+        monkeypatch.setattr("semysync.web.search.SHORT", 10)
+        long = search(conn, "gate 3", ANNA)
+        nobody = search(conn, "gate", "+1")
     conn.close()
 
     assert short == long
