@@ -8,11 +8,10 @@ stands where a token might.
 import os
 import re
 from collections.abc import Iterator, Mapping
-from ipaddress import ip_address
 from typing import Any
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
-from semysync.config.listening import http_mistakes
+from semysync.config.listening import http_mistakes, is_loopback
 from semysync.config.sections import Api, Contacts, Replica, Send
 from semysync.contact import is_region
 from semysync.times import zone_named
@@ -63,7 +62,7 @@ def _address(api: Api) -> Iterator[str]:
         yield f"{shown}: expected an address alone, without a name, `?` or `#`"
     elif not complete:
         yield f"{shown}: expected an address such as {Api().base_url}"
-    elif url.scheme == "http" and not _is_loopback(url):
+    elif url.scheme == "http" and not is_loopback(url.hostname or ""):
         yield f"{shown}: expected https, since the token goes there"
 
 
@@ -71,13 +70,6 @@ def _is_host(name: str | None) -> bool:
     if not name or re.search(r"[\s%/\\]|\.\.|^[-.]", name):
         return False
     return all(len(label) < 64 for label in name.split(".")) and len(name) < 254
-
-
-def _is_loopback(url: SplitResult) -> bool:
-    try:
-        return ip_address(url.hostname or "").is_loopback
-    except ValueError:
-        return url.hostname == "localhost"
 
 
 def _places(api: Api, contacts: Contacts) -> Iterator[str]:

@@ -16,14 +16,15 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from contextvars import ContextVar
 from hashlib import sha256
-from ipaddress import ip_address
 from typing import Any, NamedTuple, Protocol
 from urllib.parse import unquote, urlsplit
 
 from semysync import __version__
 from semysync.config import Hook
+from semysync.config.listening import is_loopback
 from semysync.follow import programs, signing
 from semysync.follow.words import in_words
+from semysync.mirror.reading.tellings import Telling
 from semysync.service.line import Line
 
 RUN_LIMIT_S = 60.0
@@ -31,8 +32,6 @@ POST_LIMIT_S = 30.0
 PATH = "/usr/local/bin:/usr/bin:/bin"  #: where the daemon has none
 ANSWER_KEPT = 2_000  #: bytes of what a receiver answers
 WITHOUT_APPRISE = "`notify` needs Apprise: pip install 'semysync[notify]'"
-
-Telling = Mapping[str, Any]
 
 
 class Outcome(NamedTuple):
@@ -167,17 +166,10 @@ class Post:
         import httpx  # noqa: PLC0415  slow
 
         if self._http is None:
-            own = is_this_machine(self._shown)  # no proxy for it
+            own = is_loopback(self._shown)  # no proxy for it
             self._http = httpx.Client(timeout=self._limit_s / 2, trust_env=not own)
         self._http.cookies.clear()
         return self._http
-
-
-def is_this_machine(host: str) -> bool:
-    """Tell whether a host is the one that we are on."""
-    with suppress(ValueError):
-        return ip_address(host).is_loopback
-    return host == "localhost"
 
 
 class Notify:

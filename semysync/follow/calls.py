@@ -16,8 +16,10 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
 
 from semysync.mirror.tables.unconfirmed import Hint
+from semysync.service import reading
 
-CHANNELS = {"0": "sms", "": "sms", "1": "whatsapp", "2": "whatsapp_business"}
+#: by what a call says as `type`, which may be nothing at all
+CHANNELS = {"": "sms"} | {str(number): name for number, name in reading.CHANNELS.items()}
 MOST_FIELDS = 100
 ID = re.compile(r"[1-9][0-9]{0,17}")
 

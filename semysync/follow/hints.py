@@ -8,7 +8,7 @@ leaves no more than that, and a stop forgets it, since polling brings whatever a
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -66,6 +66,25 @@ class Doorbell:
         self._ring(box)
 
 
+def overdue(
+    waits_s: Mapping[tuple[str, int], float],
+    passed: Mapping[str, datetime | None],
+    now: datetime,
+) -> dict[tuple[str, int], datetime]:
+    """
+    Decide which messages no list is likely to show any more; return when each was named.
+
+    They have waited long enough, and a complete pass of their box, which began at `passed`, did not
+    bring them: as long as the service is out of reach, there is no list that lacks anything.
+    """
+    named_at = {
+        key: now - timedelta(seconds=wait_s)
+        for key, wait_s in waits_s.items()
+        if wait_s >= SETTLE_S
+    }
+    return {key: at for key, at in named_at.items() if (looked := passed[key[0]]) and looked >= at}
+
+
 class Awaited:
     """The messages that webhooks named and that are not in the mirror yet; for any thread."""
 
@@ -107,15 +126,8 @@ class Awaited:
             # Read first: what such a pass has brought must be there when the mirror is asked.
             passed = {box: passes.last_complete(conn, box) for box in unconfirmed.IN_BOX}
             there = {key for key in hints if unconfirmed.is_mirrored(conn, *key)}
-            late = {
-                key: wall - timedelta(seconds=now - since)
-                for key, (since, hint) in hints.items()
-                if key not in there
-                and now - since >= SETTLE_S
-                # As long as the service is out of reach, there is no list that lacks anything.
-                and (looked := passed[hint.box])
-                and looked >= wall - timedelta(seconds=now - since)
-            }
+            waits_s = {key: now - since for key, (since, _) in hints.items() if key not in there}
+            late = overdue(waits_s, passed, wall)
             if late or unconfirmed.is_there(conn):
                 with writing(conn):
                     unconfirmed.confirm(conn)

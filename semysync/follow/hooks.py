@@ -15,18 +15,19 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from sqlite3 import Connection
 from threading import Event, Thread
+from typing import NamedTuple
 
 import msgspec
 import structlog
 
 from semysync.config import Hook
 from semysync.errors import SemysyncError
-from semysync.follow.actions import Action, Outcome, Telling, action_of, lacking
+from semysync.follow.actions import Action, Outcome, action_of, lacking
 from semysync.follow.matching import Facts, fits, is_for
 from semysync.follow.retries import Patience
 from semysync.log import Trouble
 from semysync.mirror.file import connect, explained, writing
-from semysync.mirror.reading.tellings import told
+from semysync.mirror.reading.tellings import Telling, told
 from semysync.mirror.tables import followers
 from semysync.mirror.tables.followers import Delivery
 from semysync.mirror.watch import Watch
@@ -51,6 +52,42 @@ def facts_of(telling: Telling) -> Facts:
         device=tuple(str(name) for name in names if name),
         channel=about.get("channel") or device.get("channel"),
         text=about.get("text"),
+    )
+
+
+class Ahead(NamedTuple):
+    """What lies before a hook: the next event for it and its delivery, behind those it passes."""
+
+    passed: int  #: the last event that is not for it
+    found: tuple[Telling, Delivery] | None
+    is_cut: bool = False  #: nothing is for it, as far as was looked
+
+
+def judged(
+    delivery: Delivery, outcome: Outcome, patience: Patience, *, began: datetime, now: datetime
+) -> Delivery:
+    """Return what a delivery is after an attempt."""
+    attempts = delivery.attempts + 1
+    # A clock that was ahead then must not make it wait until that time comes.
+    first_at = min(delivery.first_at or utc_text(began), utc_text(began))
+    next_at = None
+    if outcome.why is None:
+        status = "done"
+    elif patience.is_over(attempts, from_utc_text(first_at), now):
+        status = "dead"
+    else:
+        status = "failing"
+        next_at = utc_text(now + timedelta(seconds=patience.distance_s(attempts)))
+    return msgspec.structs.replace(
+        delivery,
+        status=status,
+        attempts=attempts,
+        first_at=first_at,
+        last_at=utc_text(now),
+        next_at=next_at,
+        error=outcome.why,
+        output=outcome.output,
+        done_parts=outcome.done_parts,
     )
 
 
@@ -96,33 +133,36 @@ class Follower:
         """
         with self._reading() as conn:
             was = followers.position(conn, self.name)
-        if was is None:
-            return self._begin()
-        with self._reading() as conn:
-            seen, passed, telling = 0, was, None
-            for event in followers.events(conn, was, AT_ONCE):
-                if (telling := self._told(conn, event)) is not None:
-                    break
-                seen, passed = seen + 1, event.seq
-            delivery = telling and followers.find(conn, self.name, telling["seq"])
-        if passed != was:
+            ahead = None if was is None else self._look_ahead(conn, was)
+        if was is None or ahead is None:
+            self._begin()
+            return 0
+        if ahead.passed != was:
             with self._writing() as conn:
-                if not followers.move(conn, self.name, was, passed):
+                if not followers.move(conn, self.name, was, ahead.passed):
                     return 0  # somebody has set it back
-        if telling is None:
-            return 0 if seen == AT_ONCE else LONGEST_WAIT_S
-        delivery = delivery or Delivery(
-            follower=self.name, seq=telling["seq"], kind=telling["kind"]
-        )
+        if ahead.found is None:
+            return 0 if ahead.is_cut else LONGEST_WAIT_S
+        telling, delivery = ahead.found
         if (rest_s := self._rest_s(delivery)) > 0:
             return rest_s
-        self._deliver(telling, delivery, passed)
+        self._deliver(telling, delivery, ahead.passed)
         return 0
 
-    def _begin(self) -> float:
+    def _begin(self) -> None:
         with self._writing() as conn:
             followers.add(conn, [self.name], datetime.now(UTC))
-        return 0
+
+    def _look_ahead(self, conn: Connection, position: int) -> Ahead:
+        """Look for the next event that is for this hook, among those that come first."""
+        seen, passed = 0, position
+        for event in followers.events(conn, position, AT_ONCE):
+            if (telling := self._told(conn, event)) is not None:
+                new = Delivery(follower=self.name, seq=event.seq, kind=event.kind)
+                known = followers.find(conn, self.name, event.seq)
+                return Ahead(passed, (telling, known or new))
+            seen, passed = seen + 1, event.seq
+        return Ahead(passed, None, is_cut=seen == AT_ONCE)
 
     def _told(self, conn: Connection, event: followers.Event) -> Telling | None:
         """Return what there is to tell of an event; None where it is not for this hook."""
@@ -148,7 +188,12 @@ class Follower:
             outcome = Outcome(f"{type(exc).__name__}, a mistake of semysync: see its log")
         if outcome.stopped:
             return
-        result = self._judged(delivery, outcome, began)
+        now = datetime.now(UTC)
+        result = judged(delivery, outcome, self._patience, began=began, now=now)
+        if result.status == "failing":
+            self._awaited = result.seq, result.attempts
+            self._due = time.monotonic() + self._patience.distance_s(result.attempts)
+        self._tell(result)
         said = ""
         # To deliver it again for a mirror that can't be written to would be worse than to wait.
         while (why := self._not_kept(result, was)) is not None:
@@ -160,42 +205,16 @@ class Follower:
         if self._done:
             self._done(self.name, result.status)
 
-    def _judged(self, delivery: Delivery, outcome: Outcome, began: datetime) -> Delivery:
-        """Return what a delivery is after an attempt."""
-        attempts, now = delivery.attempts + 1, datetime.now(UTC)
-        # A clock that was ahead then must not make it wait until that time comes.
-        first_at = min(delivery.first_at or utc_text(began), utc_text(began))
-        distance_s = self._patience.distance_s(attempts)
-        if outcome.why is None:
-            status = "done"
-        elif self._patience.is_over(attempts, from_utc_text(first_at), now):
-            status = "dead"
-        else:
-            status = "failing"
-            self._awaited = delivery.seq, attempts
-            self._due = time.monotonic() + distance_s
-        self._tell(delivery.seq, status, outcome.why)
-        return msgspec.structs.replace(
-            delivery,
-            status=status,
-            attempts=attempts,
-            first_at=first_at,
-            last_at=utc_text(now),
-            next_at=utc_text(now + timedelta(seconds=distance_s)) if status == "failing" else None,
-            error=outcome.why,
-            output=outcome.output,
-            done_parts=outcome.done_parts,
-        )
-
-    def _tell(self, seq: int, status: str, why: str | None) -> None:
+    def _tell(self, result: Delivery) -> None:
         """Log what a person should know of: once when it begins to fail, and once when it ends."""
-        if status == "dead":
-            log.error("hook.gave_up", hook=self.name, seq=seq, error=why)
-        elif status == "failing" and not self._failing:
-            log.warning("hook.failing", hook=self.name, seq=seq, error=why)
-        elif status == "done" and self._failing:
-            log.info("hook.recovered", hook=self.name, seq=seq)
-        self._failing = status == "failing"
+        facts = {"hook": self.name, "seq": result.seq}
+        if result.status == "dead":
+            log.error("hook.gave_up", **facts, error=result.error)
+        elif result.status == "failing" and not self._failing:
+            log.warning("hook.failing", **facts, error=result.error)
+        elif result.status == "done" and self._failing:
+            log.info("hook.recovered", **facts)
+        self._failing = result.status == "failing"
 
     def _not_kept(self, result: Delivery, was: int) -> str | None:
         """Note what came of an attempt; say why the mirror can't be written to, if it can't."""

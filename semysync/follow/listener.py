@@ -50,7 +50,6 @@ QUIET = ("uvicorn", "uvicorn.error", "python_multipart")  #: they log calls that
 CLOSE = {"Connection": "close"}  #: one call a connection: none is kept for nothing
 HEALTH = "select * from health"
 
-Hasten = Callable[[str, Collection[int]], object]
 Handler = Callable[[Request], Awaitable[Response]]
 
 
@@ -63,7 +62,7 @@ class Served(NamedTuple):
 
 class Listener:
     """
-    Listens for as long as the daemon runs; `hasten` is called with a box, and devices to ask.
+    Listens for as long as the daemon runs; `hint` is called with a box, and the devices to ask first.
 
     `secrets` are those that may stand in the addresses of webhooks.
     """
@@ -76,7 +75,7 @@ class Listener:
         secrets: Sequence[str],
         served: Served,
         awaited: Awaited,
-        hasten: Hasten,
+        hint: Callable[[str, Collection[int]], object],
         metrics: Metrics,
     ) -> None:
         self._address = address
@@ -84,7 +83,7 @@ class Listener:
         self._secrets = [sha256(secret.encode()).digest() for secret in secrets]
         self._served = served
         self._awaited = awaited
-        self._hasten = hasten
+        self._hint = hint
         self._metrics = metrics
         self._devices: dict[str, set[int]] = {}
         self._stopping = Event()
@@ -209,7 +208,7 @@ class Listener:
         return any([hmac.compare_digest(given, ours) for ours in self._secrets])  # noqa: C419
 
     def _ring(self, box: str) -> None:
-        self._hasten(box, self._devices.pop(box, set()))
+        self._hint(box, self._devices.pop(box, set()))
 
     async def _healthz(self, _request: Request) -> Response:
         health = await run_in_threadpool(self._health)

@@ -104,11 +104,8 @@ def _spawned(argv: Sequence[str], environ: Mapping[str, str], stdin: int, stdout
         ],
         setpgroup=0,
         setsigmask=[],
-        setsigdef=[
-            signal.SIGPIPE,
-            signal.SIGXFSZ,
-            signal.SIGCHLD,
-        ],  # which Python, or who started us, ignores
+        # These are ignored by Python, or by who started us.
+        setsigdef=[signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD],
     )
 
 

@@ -1,15 +1,14 @@
 """An event that never was, to try a hook with. Nothing here does any I/O."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from semysync.event_kinds import KINDS, named_by
-from semysync.mirror.reading.tellings import event_id
+from semysync.mirror.reading.tellings import Telling, event_id
 
 PHONE = "+79201234567"
 
 
-def sample(on: Sequence[str], at: str) -> dict[str, Any]:
+def sample(on: Sequence[str], at: str) -> Telling:
     """Return what a hook would be told of an event of the first kind that it names."""
     kind = next((kind for pattern in on for kind in named_by(pattern)), KINDS[0])
     family, _, status = kind.partition(".")

@@ -25,7 +25,11 @@ log = structlog.get_logger("semysync")
 
 
 class Following:
-    """Hooks and listener of one daemon. `hint` is called with a box that is worth a look, and devices."""
+    """
+    Hooks and listener of one daemon.
+
+    `hint` is called with a box that is worth a look, and the devices to ask first.
+    """
 
     def __init__(
         self, config: Config, mirror: Path, hint: Callable[[str, Collection[int]], object]
@@ -96,6 +100,6 @@ class Following:
             secrets=secrets,
             served=served,
             awaited=awaited,
-            hasten=hint,
+            hint=hint,
             metrics=self._metrics,
         )

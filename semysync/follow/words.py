@@ -1,7 +1,6 @@
 """Say in words what has happened, for people who are notified. Nothing here does any I/O."""
 
-from collections.abc import Mapping
-from typing import Any
+from semysync.mirror.reading.tellings import Telling
 
 BODIES = {
     "sending.fenced": "Another machine sends for this account: nothing goes out from here any more.",
@@ -12,7 +11,7 @@ BODIES = {
 }
 
 
-def in_words(telling: Mapping[str, Any]) -> tuple[str, str]:
+def in_words(telling: Telling) -> tuple[str, str]:
     """Return a title, and what to say below it."""
     kind = str(telling["kind"])
     family, _, what = kind.partition(".")

@@ -5,8 +5,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from semysync.event_kinds import KINDS, named_by
+from semysync.follow.actions import Outcome
+from semysync.follow.hints import SETTLE_S, overdue
+from semysync.follow.hooks import judged
 from semysync.follow.matching import Facts, fits, fits_text, is_for
 from semysync.follow.retries import Patience
+from semysync.mirror.tables.followers import Delivery
+from semysync.times import utc_text
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 
@@ -106,3 +111,35 @@ def test_neither_restarts_nor_jumps_of_the_clock_use_up_the_chances():
     assert not patience.is_over(most, NOW, NOW - timedelta(days=365))  # back
     assert patience.is_over(most, NOW, NOW + timedelta(days=2))
     assert patience.distance_s(10_000) == 3600
+
+
+@pytest.mark.parametrize(
+    ("why", "began_days_ago", "tried", "expected"),
+    [
+        (None, 0, 0, ("done", None)),
+        ("it ended with 1", 0, 0, ("failing", NOW + timedelta(seconds=5))),
+        ("it ended with 1", 3, 500, ("dead", None)),
+        ("it ended with 1", 3, 1, ("failing", NOW + timedelta(seconds=10))),  # it was off meanwhile
+        ("it ended with 1", -3, 1, ("failing", NOW + timedelta(seconds=10))),  # a clock was ahead
+    ],
+)
+def test_an_attempt_leaves_a_delivery_done_failing_or_dead(why, began_days_ago, tried, expected):
+    first_at = utc_text(NOW - timedelta(days=began_days_ago)) if tried else ""
+    before = Delivery(
+        follower="h", seq=7, kind="message.received", attempts=tried, first_at=first_at
+    )
+
+    after = judged(before, Outcome(why), Patience(), began=NOW, now=NOW)
+
+    status, next_at = expected
+    assert (after.status, after.next_at) == (status, next_at and utc_text(next_at))
+    assert (after.attempts, after.error) == (tried + 1, why)
+    assert after.first_at <= utc_text(NOW)
+
+
+def test_a_message_that_a_later_list_lacks_is_overdue_and_no_other():
+    waits_s = {("inbox", 1): SETTLE_S, ("inbox", 2): SETTLE_S - 1, ("sent", 3): SETTLE_S}
+    called = NOW - timedelta(seconds=SETTLE_S)
+
+    assert overdue(waits_s, {"inbox": called, "sent": None}, NOW) == {("inbox", 1): called}
+    assert overdue(waits_s, {"inbox": called - timedelta(seconds=1), "sent": None}, NOW) == {}

@@ -54,7 +54,7 @@ class Ears:
             secrets=[SECRET, OTHER],
             served=served,
             awaited=self.awaited,
-            hasten=lambda box, devices: self.hastened.append((box, sorted(devices))),
+            hint=lambda box, devices: self.hastened.append((box, sorted(devices))),
             metrics=self.metrics,
         )
 

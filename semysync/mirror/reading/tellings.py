@@ -40,11 +40,13 @@ select id, box, message_id, device_id, phone, contact, text, channel, called_at
   from unconfirmed where id = ?
 """
 
+Telling = dict[str, Any]  #: what is told of an event; also a hook's standard input, and its post
 
-def told(conn: sqlite3.Connection, event: Event, region: str | None = None) -> dict[str, Any]:
+
+def told(conn: sqlite3.Connection, event: Event, region: str | None = None) -> Telling:
     """Return all that there is to tell of an event, ready for JSON."""
     data = _read(event.data)
-    telling: dict[str, Any] = {
+    telling: Telling = {
         "id": event_id(event.seq, event.at),
         **event._asdict(),
         "data": data,
