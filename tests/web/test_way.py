@@ -57,7 +57,7 @@ def test_the_way_of_a_draft_is_that_of_its_message(page, flags, expected):
 
     assert states(way) == expected
     assert way[0].at
-    assert way[0].at_is_utc
+    assert way[0].in_utc
 
 
 def test_a_draft_that_waits_is_written_and_no_more(page):
