@@ -51,16 +51,17 @@ def recover(outbox: Outbox, claims: Claims, now: datetime) -> bool:
     evidence = Evidence(outbox)
     if lost := evidence.lose_what_was_sending(now):
         log.warning("drafts.unknown", drafts=lost, cause="the daemon was ended while sending")
-    claimed = outbox.setting(CLAIMS)
+    claimed = outbox.claimed()
     if claimed is None and claims.is_new():
         # From here on a copy can be told from a new mirror, also one that has never sent anything.
         claims.note(0)
         outbox.set_setting(CLAIMS, "0")
         return False
-    if claims.agree_with(int(claimed or 0)):
+    last, before = claimed or (0, None)
+    if claims.agree_with(last, before):
         # A claim that a full disk kept from being noted never went out. It is noted before there
         # is another one: of a mirror that is two ahead nobody could tell that it is no copy.
-        claims.note(int(claimed or 0))
+        claims.note(last)
         return False
     log.warning(
         "mirror.restored",

@@ -142,10 +142,11 @@ def _forgotten(mirror, requests, inserted):
         }
         if doomed and not noted:
             yield "something was deleted, and no purge is noted"
-        number = conn.execute("select value from settings where key = 'claims'").fetchone()
+        claimed = dict(conn.execute("select * from settings where key like 'claims%'"))
     if asked:
         with Claims(mirror) as claims:
-            if not claims.agree_with(int(number[0])):
+            last, before = claimed["claims"], claimed.get("claims_before")
+            if not claims.agree_with(int(last), before and int(before)):
                 yield "the mirror takes itself for a copy"
 
 

@@ -70,6 +70,29 @@ def test_a_later_copy_that_is_put_back_after_an_older_one_sends_nothing_again(ri
     assert rig.made() == ["before", "before", "Hello", "another"]
 
 
+def test_copies_from_either_side_of_a_claim_that_was_not_noted_do_not_agree(rig, monkeypatch):
+    rig.draft("before", number(9))
+    rig.until_out()
+    older = rig.copy("older.db")
+    rig.draft("claimed", number(8))
+    with monkeypatch.context() as patched:
+        patched.setattr(rig.claims, "note", no_room)
+        with pytest.raises(MirrorBusy):
+            rig.steps()
+    draft = rig.draft("Hello", send_at=after(rig.time.passed_s + 60))
+    between = rig.copy("between.db")
+    rig.put_back(older)
+    rig.start(loaded=False)
+    rig.until(rig.draft("Hello"), *GONE_OUT)  # as many claims as the other copy has
+    rig.put_back(between)
+
+    rig.start(loaded=False)
+    rig.until(draft, *GONE_OUT)
+    rig.run(300)
+
+    assert sorted(rig.made()) == ["Hello", "before", "claimed"]
+
+
 def test_an_old_message_of_the_same_text_is_not_taken_for_a_restored_draft(rig):
     rig.sandbox.account.sent_elsewhere(PHONE, "Hello")
     rig.run(30)
@@ -140,7 +163,7 @@ def test_a_claims_file_that_says_nonsense_is_a_restore(tmp_path):
     mirror.with_name("m.db-claims").write_bytes(b"\xff\xfe nonsense\n")
 
     with Claims(mirror, host="here") as claims:
-        assert not claims.agree_with(0)
+        assert not claims.agree_with(0, None)
 
 
 def test_numbers_that_the_copy_lacks_are_not_given_again(rig):

@@ -2,9 +2,10 @@
 Recognise a mirror that was restored from an older copy, or moved to another host.
 
 A file beside the mirror holds the host and the number of the last claim, and is on the disk before
-each request; the mirror holds the same number. Where the two disagree, drafts that are open here
-may have gone out from where the copy was taken. A mirror that was recognised begins to count anew, at
-a number from anywhere, so that no copy of earlier times ever agrees with the file.
+each request; the mirror holds the same number, and that of the claim before. Where the two disagree, drafts that
+are open here may have gone out from where the copy was taken. Each number is some way above the one
+before it, and nobody knows how far: two copies that went on from the same claim never come to the
+same one, and a mirror that was recognised begins anew at a number from anywhere.
 """
 
 import os
@@ -40,16 +41,16 @@ class Claims(AbstractContextManager["Claims"]):
     def close(self) -> None:
         os.close(self._file)
 
-    def agree_with(self, number: int) -> bool:
+    def agree_with(self, last: int, before: int | None) -> bool:
         """
-        Tell whether the mirror, with this number of its last claim, is the one that sent last.
+        Tell whether the mirror, with these numbers of its claims, is the one that sent last.
 
         The mirror is written first, so that a kill between the two leaves it one ahead.
         """
         noted = self._noted()
         if len(noted) != 2 or noted[0] != self._host or not noted[1].isdigit():
             return False
-        return int(noted[1]) in {number, number - 1}
+        return int(noted[1]) in {last, before}
 
     def is_new(self) -> bool:
         """Tell whether nothing was noted yet: nobody has ever sent from here."""

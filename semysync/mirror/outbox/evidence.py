@@ -14,7 +14,7 @@ from typing import NamedTuple
 from semysync.contact import dialled, tail
 from semysync.mirror.outbox import attempts
 from semysync.mirror.outbox.queue import wording
-from semysync.mirror.outbox.sending import CLAIMS, Outbox
+from semysync.mirror.outbox.sending import CLAIMS, CLAIMS_BEFORE, Outbox
 from semysync.mirror.tables import settings
 from semysync.mirror.tables.numbers import leap
 from semysync.model import Attempt, Candidate
@@ -138,6 +138,7 @@ class Evidence:
             # Counted on from the copy's number, claims would come to where that copy, or another
             # one, agrees with them: put back later, it would pass for the mirror that sent last.
             settings.put(conn, CLAIMS, str(secrets.randbits(CLAIMS_BITS)))
+            settings.put(conn, CLAIMS_BEFORE, None)
         return len(rows)
 
     def unknown(self) -> list[Unknown]:

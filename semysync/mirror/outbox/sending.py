@@ -7,6 +7,7 @@ and what a request came to is recorded by one transaction (`attempts`). What was
 the subject of `evidence`.
 """
 
+import secrets
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -22,7 +23,9 @@ from semysync.mirror.tables import events, passes, settings
 from semysync.model import Phone
 from semysync.times import utc_text
 
-CLAIMS = "claims"  #: the key in `settings` of the number of the last claim
+CLAIMS = "claims"  #: the key in `settings` of the number of the last claim,
+CLAIMS_BEFORE = "claims_before"  #: and of the one before it; None where nothing agrees with that
+STEP_BITS = 20  #: of how far the next number is, at most: copies that go on must not meet
 
 SENT_SINCE = """
 with taken as materialized (select id from outbox where accepted_at between :since and :now)
@@ -216,7 +219,9 @@ class Outbox(AbstractContextManager["Outbox"]):
                     attempts.must_be_ours(conn, draft)
             for draft in drafts:
                 attempts.begin(conn, draft, due, complete=complete, batched=len(drafts) > 1)
-            number = 1 + int(settings.find(conn, CLAIMS) or 0)
+            before = int(settings.find(conn, CLAIMS) or 0)
+            number = before + 1 + secrets.randbits(STEP_BITS)
+            settings.put(conn, CLAIMS_BEFORE, str(before))
             settings.put(conn, CLAIMS, str(number))
         return Claim(number, drafts)
 
@@ -280,6 +285,12 @@ class Outbox(AbstractContextManager["Outbox"]):
         """Return what is remembered under a key of `settings`."""
         with self.reading() as conn:
             return settings.find(conn, key)
+
+    def claimed(self) -> tuple[int, int | None] | None:
+        """Return the numbers of the last claim and of the one before; None before the first."""
+        with self.reading() as conn:
+            last, before = settings.find(conn, CLAIMS), settings.find(conn, CLAIMS_BEFORE)
+        return None if last is None else (int(last), int(before) if before else None)
 
     def set_setting(self, key: str, value: str | None) -> None:
         """Remember a value under a key; nothing is written where it is there already."""
