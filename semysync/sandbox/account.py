@@ -1,40 +1,34 @@
 """
-The account: what the service holds, and what may happen to it while nobody calls.
+The account: what the service's methods, and those who play with the stand-in, do to what it holds.
 
 Two sorts of callers. The API's methods `select`, `send`, `cancel`, `delete` and read `devices`;
-tests and the admin interface make messages appear, change and vanish. All of it is safe to call
-from any thread. Time is the injected clock's; the phones catch up with it at each call.
+tests and the admin interface make messages appear, change and vanish. What it holds, and what
+happens to that by itself, is in `holdings`; how messages are taken for sending in `taking`.
 """
 
-import heapq
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from threading import RLock
 from typing import Any, Literal
 
-from semysync.sandbox.clocks import DAY, SECOND, Clock, WallClock, instant, real_clock
-from semysync.sandbox.devices import Device, canonical_device, seeded_devices
-from semysync.sandbox.filters import id_list, read_filters
-from semysync.sandbox.history import Station, mixed
-from semysync.sandbox.phones import Arrival, Reply, arrivals, reply_to, ussd_reply
-from semysync.sandbox.refusals import RefusalError
-from semysync.sandbox.rows import BOXES, Box, Clocks, Row, canonical
+from semysync.sandbox.clocks import DAY, SECOND, Clock, WallClock, instant
+from semysync.sandbox.devices import Device, another, canonical_device
+from semysync.sandbox.filters import read_filters
+from semysync.sandbox.holdings import Holdings
+from semysync.sandbox.refusals import Refusal
+from semysync.sandbox.rows import BOXES, Box, Row, canonical
 from semysync.sandbox.selection import Selection, Wanted
 from semysync.sandbox.sending import (
     Ledger,
     Made,
     Parcel,
-    check_parcel,
     effect,
     is_ussd,
     stored_phone,
     stored_text,
 )
-from semysync.sandbox.shelf import Shelf, seeded_shelves
 from semysync.sandbox.switches import Switches
 from semysync.sandbox.switching import zone_of
-from semysync.sandbox.underway import Underway
+from semysync.sandbox.taking import Desk
 
 _FIELDS_OF_DEVICE = {
     "is_arhive": "archived",
@@ -44,7 +38,7 @@ _FIELDS_OF_DEVICE = {
 }
 
 
-class Account:
+class Account(Holdings):
     """One SemySMS account."""
 
     def __init__(
@@ -56,41 +50,15 @@ class Account:
         switches: Switches | None = None,
         clock: Clock | None = None,
     ) -> None:
-        if devices < 1:
-            raise ValueError(f"devices must be at least 1, got {devices}")
-        if messages < 0:
-            raise ValueError(f"messages must be at least 0, got {messages}")
-        self._lock = RLock()
-        self._clock = clock or real_clock
-        self._start = self._now()
-        self.devices = {device.id: device for device in seeded_devices(devices, self._start)}
-        self._shelves = seeded_shelves(
-            messages,
-            seed=seed,
-            start=self._start,
-            stations=[Station(device.id, device.type) for device in self.devices.values()],
-            overlapping=switches is not None and switches.id_spaces == "overlapping",
+        super().__init__(
+            messages=messages, devices=devices, seed=seed, switches=switches, clock=clock
         )
-        self._phone_clocks: dict[int, WallClock] = {}
-        self._underway = Underway()
-        self._ghosts: dict[int, Row] = {}  # deleted while they waited, and sent all the same
-        self._replies: list[Reply] = []
-        self._arrived = self._start
-        self._turn = 0
-        self._shown_late = 0
-        self._lists = 0
-        self.ledger = Ledger()
-        #: hears, if set, of each message that comes in, and of each that was sent or delivered
-        self.tell: Callable[[Row, Clocks], None] | None = None
-        self.plan: dict[str, Any] = {
-            "id_user": 24,
-            "is_pay": 1,
-            "type_premium": 1,
-            "date_end_premium": None,
-            "messages_premium": 1730,
-        }
-        self._switch(switches or Switches())
-        self._fill_balance()
+        self._desk = Desk(self.devices, self.switches)
+
+    @property
+    def ledger(self) -> Ledger:
+        """What send requests have made, and how many there were."""
+        return self._desk.ledger
 
     # What tests do to it
 
@@ -283,8 +251,7 @@ class Account:
             if switches.id_spaces != before.id_spaces:
                 raise ValueError("id_spaces is fixed when the stand-in starts")
             self._switch(switches)
-            if switches.balance != before.balance:
-                self._fill_balance()
+            self._desk.use(switches)
             if switches.phone_speed != before.phone_speed:
                 for device in self.devices.values():
                     device.on_since = now
@@ -318,18 +285,6 @@ class Account:
                 now=self._now(),
             )
 
-    def select(self, box: Box, wanted: Wanted) -> Selection:
-        """The rows that pass and are shown now."""
-        with self._lock:
-            now = self.advance()
-            days = self.switches.retention_days
-            return self._shelf(box).select(
-                wanted,
-                now=now,
-                kept_from=now - days * DAY if days else None,
-                lists=self._lists,
-            )
-
     def count_send_request(self) -> None:
         """A call of sms or sms_more has arrived, whatever becomes of it."""
         with self._lock:
@@ -346,9 +301,9 @@ class Account:
         """The plan, as user.php prints it."""
         with self._lock:
             if self.switches.plan == "in_force":
-                return dict(self.plan)
+                return dict(self._desk.plan)
             ended = self.clocks.server.seconds(self._start - DAY)
-            return {**self.plan, "is_pay": 0, "date_end_premium": ended}
+            return {**self._desk.plan, "is_pay": 0, "date_end_premium": ended}
 
     def device_rows(self) -> list[dict[str, Any]]:
         """The devices in canonical form, by id."""
@@ -360,8 +315,8 @@ class Account:
             ]
 
     def send(
-        self, parcels: Sequence[Parcel | RefusalError], *, method: Literal["sms", "sms_more"]
-    ) -> list[Made | RefusalError]:
+        self, parcels: Sequence[Parcel | Refusal], *, method: Literal["sms", "sms_more"]
+    ) -> list[Made | Refusal]:
         """
         Take messages for sending: each becomes one row of one device, or stands as its refusal.
 
@@ -369,23 +324,9 @@ class Account:
         """
         with self._lock:
             now = self.advance()
-            self.ledger.carried_out += 1
-            if self.switches.plan == "ended":
-                raise RefusalError("plan")
-            looked_at = self._looked_at(parcels)
-            manner = self.switches.batch_bad_item if method == "sms_more" else "none_taken"
-            refusals = [one for one in looked_at if isinstance(one, RefusalError)]
-            if refusals and manner == "none_taken":
-                raise refusals[0]
-            outcome: list[Made | RefusalError] = []
-            for one in looked_at:
-                if not isinstance(one, RefusalError):
-                    outcome.append(self._make(*one, method, now))
-                elif manner == "before_taken":
-                    raise one
-                else:
-                    outcome.append(one)
-            return outcome
+            return self._desk.take(
+                parcels, method, now, lambda parcel, device: self._make(parcel, device, now)
+            )
 
     def cancel(self, *, id_: int | None = None, device_id: int | None = None) -> int:
         """Cancel what still waits, of one message or of a device; returns how many it was."""
@@ -426,109 +367,12 @@ class Account:
             self.advance()
             return sorted(id_ for id_, row in self._ghosts.items() if row.sent is not None)
 
-    def advance(self) -> int:
-        """Let everything happen that is due; returns the present instant."""
-        with self._lock:
-            now = self._now()
-            every_s = self.switches.arrivals_every_s
-            for arrival in arrivals(self._arrived, now, every_s):
-                self._arrived = arrival.at
-                self._arrive(arrival)
-            speed = self.switches.phone_speed
-            settled = self._underway.settle(
-                self.devices, speed, now, fetched=self._fetched, reported=self._tell
-            )
-            for row in settled:
-                self._expect_reply(row, speed)
-            while self._replies and self._replies[0].at <= now:
-                self._take_reply(heapq.heappop(self._replies))
-            return now
-
-    # How it does it
-
-    def _now(self) -> int:
-        return instant(self._clock())
-
-    def _switch(self, switches: Switches) -> None:
-        self.switches = switches
-        self.clocks = Clocks(
-            WallClock(zone_of(switches.server_zone)),
-            WallClock(zone_of(switches.phone_zone), switches.phone_skew_s),
-            dict(self._phone_clocks),
-        )
-
-    def _reschedule(self) -> None:
-        self._underway.reschedule(self.devices, self.switches.phone_speed)
-
-    def _shelf(self, box: Box) -> Shelf:
-        if box not in BOXES:
-            raise ValueError(f"box must be inbox or sent, got {box!r}")
-        return self._shelves[box]
-
-    def _take(self, box: Box, id_: int) -> Row:
-        """The row with this id, to be changed."""
-        self.advance()
-        row = self._shelf(box).take(id_)
-        if row is None:
-            raise ValueError(f"no message {id_} in {box}")
-        return row
-
-    def _device(self, id_: int | None) -> Device:
-        """The device named, or the first that is ready, or the first."""
-        if id_ is not None:
-            if id_ not in self.devices:
-                raise ValueError(f"no device {id_} in the account")
-            return self.devices[id_]
-        if not self.devices:
-            raise ValueError("the account has no devices")
-        everyone = self.devices.values()
-        return next((device for device in everyone if device.is_ready), next(iter(everyone)))
-
-    def _looked_at(
-        self, parcels: Sequence[Parcel | RefusalError]
-    ) -> list[tuple[Parcel, Device] | RefusalError]:
-        """Each text with its device, or with what speaks against it; nothing is made yet."""
-        looked_at: list[tuple[Parcel, Device] | RefusalError] = []
-        my_ids: set[str] = set()
-        good = 0
-        for parcel in parcels:
-            try:
-                if isinstance(parcel, RefusalError):
-                    raise parcel
-                self._check_state(parcel, my_ids, good)
-                looked_at.append((parcel, self._pick(parcel.device)))
-                good += 1
-                if parcel.my_id is not None:
-                    my_ids.add(parcel.my_id)
-            except RefusalError as refusal:
-                looked_at.append(refusal)
-        return looked_at
-
-    def _check_state(self, parcel: Parcel, my_ids: AbstractSet[str], good: int) -> None:
-        """Refuse a text, after `good` others of the same request with `my_ids`."""
-        check_parcel(parcel, self.switches)
-        if (
-            self.switches.my_id_repeated == "refused"
-            and parcel.my_id is not None
-            and (parcel.my_id in my_ids or self.ledger.first_of(parcel.my_id))
-        ):
-            raise RefusalError("my_id")
-        if self.switches.balance >= 0 and self.plan["messages_premium"] <= good:
-            raise RefusalError("balance")
-
-    def _make(
-        self, parcel: Parcel, device: Device, method: Literal["sms", "sms_more"], now: int
-    ) -> Made:
-        """Take one message, in the form and the place that the switches give it."""
+    def _make(self, parcel: Parcel, device: Device, now: int) -> Row:
+        """Make a row of a message, in the form and the place that the switches give it."""
         switches = self.switches
-        first = self.ledger.first_of(parcel.my_id)
-        if first is not None and switches.my_id_repeated == "first_id":
-            return first
-        if isinstance(self.plan["messages_premium"], int):
-            self.plan["messages_premium"] -= 1
         phone = stored_phone(parcel.phone, switches.phone_stored)
         text = stored_text(parcel, switches)
-        holder = self._other_device(device) if switches.moved == "at_once" else device
+        holder = another(device, self.devices) if switches.moved == "at_once" else device
         row = self._new_sent(phone, text, holder, now, hidden=switches.sent_visible == "never")
         row.is_ussd = is_ussd(parcel.text, switches)
         if switches.sent_visible == "after_lists":
@@ -536,118 +380,4 @@ class Account:
         self._add(row, {})
         if switches.sent_visible == "after_s":
             row.visible_from = now + int(switches.visible_after_s * SECOND)
-        made = Made(
-            self.ledger.carried_out,
-            method,
-            row.id,
-            parcel.my_id,
-            parcel.phone,
-            parcel.text,
-            parcel.device,
-            device.id,
-            now,
-        )
-        self.ledger.add(made)
-        return made
-
-    def _pick(self, text: str) -> Device:
-        """The device for a text to send: ids joined by commas, or `active`, each in turn."""
-        switches, text = self.switches, text.strip()
-        if switches.send_several == "refused" and (text == "active" or "," in text):
-            raise RefusalError("device")
-        if text == "active":
-            ready = [device for device in self.devices.values() if device.is_ready]
-            if not ready:
-                raise RefusalError("no_active_device")
-        else:
-            named = (self.devices.get(id_) for id_ in id_list(text))
-            ready = [
-                device
-                for device in named
-                if device is not None
-                and (switches.device_archived == "waits" or not device.archived)
-            ]
-            if not ready:
-                raise RefusalError("device")
-            if switches.device_off == "refused":
-                ready = [device for device in ready if device.power]
-            if not ready:
-                raise RefusalError("offline")
-        self._turn += 1
-        return ready[(self._turn - 1) % len(ready)]
-
-    def _other_device(self, device: Device) -> Device:
-        """The next device of the same type that is ready, or of any type; else the same."""
-        ready = [other for _, other in sorted(self.devices.items()) if other.is_ready]
-        others = [other for other in ready if other.id > device.id] + ready
-        alike = (other for other in others if other.type == device.type and other is not device)
-        any_other = (other for other in others if other is not device)
-        return next(alike, next(any_other, device))
-
-    def _fetched(self, row: Row) -> None:
-        """A phone has fetched the message: under some switch, it was another one than asked for."""
-        device = self.devices.get(row.device_id)
-        if self.switches.moved == "on_fetch" and device is not None and not row.is_out:
-            other = self._other_device(device)
-            row.device_id, row.type = other.id, other.type
-
-    def _tell(self, row: Row) -> None:
-        if self.tell:
-            self.tell(row, self.clocks)
-
-    def _fill_balance(self) -> None:
-        if self.switches.balance >= 0:
-            self.plan["messages_premium"] = self.switches.balance
-
-    def _is_shown(self, row: Row, now: int) -> bool:
-        return not row.hidden and row.visible_from <= now and row.visible_after_lists <= self._lists
-
-    def _new_sent(self, phone: str, text: str, device: Device, made: int, *, hidden: bool) -> Row:
-        id_ = self._shelves["sent"].new_id()
-        return Row("sent", id_, device.id, device.type, phone, text, made, hidden=hidden)
-
-    def _add(self, row: Row, raw: Mapping[str, Any]) -> Row:
-        """Put a new row on its shelf, under the rule of visibility, and its phone to work."""
-        if self.switches.visibility == "out_of_order":
-            self._shown_late += 1
-            if self._shown_late % 2:
-                row.visible_from = self._now() + int(self.switches.visible_after_s * 1_000_000)
-        row.override(raw)
-        self._shelves[row.box].add(row)
-        if row.box == "inbox":
-            self._tell(row)
-        if row.box == "sent":
-            device = self.devices.get(row.device_id)
-            self._underway.add(row, device, self.switches.phone_speed)
         return row
-
-    def _expect_reply(self, row: Row, speed: float) -> None:
-        if row.is_ussd:
-            named = self.switches.ussd == "named"
-            reply = ussd_reply(row, speed, named=named)
-            if reply and self.switches.ussd != "silent":
-                heapq.heappush(self._replies, reply)
-        elif self.switches.answers == "on" and (reply := reply_to(row, speed)):
-            heapq.heappush(self._replies, reply)
-
-    def _take_reply(self, reply: Reply) -> None:
-        device = self.devices.get(reply.device_id)
-        if device is not None:
-            self._add_received(device, reply.phone, reply.text, reply.at)
-
-    def _add_received(self, device: Device, phone: str, text: str, at: int) -> None:
-        id_ = self._shelves["inbox"].new_id()
-        self._add(Row("inbox", id_, device.id, device.type, phone, text, at), {})
-
-    def _arrive(self, arrival: Arrival) -> None:
-        """A message turns up by itself: the words and the contact of some seeded one, made new."""
-        ready = [device for device in self.devices.values() if device.is_ready]
-        if not ready:
-            return
-        device = ready[arrival.choice % len(ready)]
-        box: Box = "inbox" if arrival.received else "sent"
-        model = self._shelves[box].history.model(mixed(arrival.choice))
-        if arrival.received:
-            self._add_received(device, model.phone, model.text, arrival.at)
-        else:
-            self._add(self._new_sent(model.phone, model.text, device, arrival.at, hidden=False), {})

@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 from semysync.sandbox import admin, faults
 from semysync.sandbox.calls import Call, read_call
 from semysync.sandbox.methods import Answer, answer, refused, send_elsewhere
-from semysync.sandbox.refusals import RefusalError
+from semysync.sandbox.refusals import Refusal
 from semysync.sandbox.sending import SENDING
 from semysync.sandbox.switches import METHODS
 from semysync.sandbox.wire import encoded
@@ -177,7 +177,7 @@ class Handler(BaseHTTPRequestHandler):
             sandbox.before_call(call)
         answered = self._answer(method, call, token) if mishap.carried_out else None
         if method in SENDING and sandbox.switches.other_client != "none":
-            with suppress(RefusalError):
+            with suppress(Refusal):
                 send_elsewhere(sandbox.account, method, call.params)
         if sandbox.after_call:
             sandbox.after_call(call)
@@ -185,7 +185,7 @@ class Handler(BaseHTTPRequestHandler):
             self._say_nothing(mishap)
             return
         if answered is None or mishap.fault == "api_error":
-            refusal = RefusalError("internal", status=mishap.status)
+            refusal = Refusal("internal", status=mishap.status)
             answered = refused(sandbox.account, method, refusal)
         if sandbox.switches.delay_s:
             sandbox.stopping.wait(sandbox.switches.delay_s)
@@ -199,7 +199,7 @@ class Handler(BaseHTTPRequestHandler):
         right = hmac.compare_digest(token.encode("utf-8", "replace"), self.sandbox.token.encode())
         if not right or account.switches.token_refused == "yes":
             code, status = _TOKEN_REFUSALS[account.switches.wrong_token]
-            return refused(account, method, RefusalError("token", code=code, status=status))
+            return refused(account, method, Refusal("token", code=code, status=status))
         return answer(account, method, call.params)
 
     def _say_nothing(self, mishap: faults.Mishap) -> None:

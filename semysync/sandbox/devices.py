@@ -5,6 +5,7 @@ Names and sample types of the fields are documented; that `is_work` means "use f
 "the app's service is on" and `date_last_active` "last contact, on the server's clock" is likely.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -53,6 +54,15 @@ class Device:
 def seeded_devices(count: int, start: int) -> list[Device]:
     """The devices an account begins with: every third is WhatsApp, every fifth is archived."""
     return [_seeded_device(number, start) for number in range(count)]
+
+
+def another(device: Device, devices: Mapping[int, Device]) -> Device:
+    """The next device of the same type that is ready, or of any type; else the same."""
+    ready = [other for _, other in sorted(devices.items()) if other.is_ready]
+    others = [other for other in ready if other.id > device.id] + ready
+    alike = (other for other in others if other.type == device.type and other is not device)
+    any_other = (other for other in others if other is not device)
+    return next(alike, next(any_other, device))
 
 
 def canonical_device(device: Device, *, now: int, start: int, clocks: Clocks) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from datetime import UTC
 
 from semysync.sandbox.clocks import WallClock
 from semysync.sandbox.devices import Device
-from semysync.sandbox.refusals import RefusalError
+from semysync.sandbox.refusals import Refusal
 from semysync.sandbox.rows import Box, Clocks, Row, canonical
 from semysync.sandbox.selection import Wanted
 from semysync.sandbox.switches import Switches
@@ -97,7 +97,7 @@ def _ids(text: str, switches: Switches) -> frozenset[int]:
     limit = switches.list_id_limit
     if limit and len(ids) > limit:
         if switches.list_id_over == "error":
-            raise RefusalError("too_many_ids")
+            raise Refusal("too_many_ids")
         ids = ids[:limit]
     return frozenset(ids)
 
@@ -110,7 +110,7 @@ def _dates(given: Mapping[str, str], clock: WallClock) -> tuple[int | None, int 
             # An empty date that is "a value" is the year nought: nothing is older.
             at = clock.read(given[name]) if given[name].strip() else 0
             if at is None:
-                raise RefusalError("date")
+                raise Refusal("date")
         bounds.append(at)
     return bounds[0], bounds[1]
 
@@ -135,7 +135,7 @@ def _devices(
     if "device" in given:
         return _named_devices(given["device"].strip(), switches, devices)
     if switches.list_device == "required":
-        raise RefusalError("device")
+        raise Refusal("device")
     if "list_id" in given:
         return frozenset() if switches.list_id_device == "right" else None
     if switches.list_device == "empty":
@@ -148,10 +148,10 @@ def _devices(
 def _named_devices(text: str, switches: Switches, devices: Mapping[int, Device]) -> frozenset[int]:
     several = text == "active" or "," in text
     if several and switches.several_devices == "refused":
-        raise RefusalError("device")
+        raise Refusal("device")
     if text == "active":
         return frozenset(device.id for device in devices.values() if device.is_ready)
     found = frozenset(id_list(text)) & devices.keys()
     if not found:
-        raise RefusalError("device")
+        raise Refusal("device")
     return found

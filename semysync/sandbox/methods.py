@@ -13,7 +13,7 @@ from typing import Any
 from semysync.sandbox import wire
 from semysync.sandbox.account import Account
 from semysync.sandbox.filters import FILTERS, id_list, whole_number
-from semysync.sandbox.refusals import RefusalError
+from semysync.sandbox.refusals import Refusal
 from semysync.sandbox.rows import Box
 from semysync.sandbox.sending import Made, Parcel, in_answer_order, stored_phone, stored_text
 from semysync.sandbox.switches import IGNORABLE, Switches
@@ -47,12 +47,12 @@ def answer(account: Account, method: str, params: Mapping[str, Any]) -> Answer:
     try:
         _check_parameters(account, method, params)
         return _METHODS[method](account, params)
-    except RefusalError as refusal:
+    except Refusal as refusal:
         code, status = account.switches.refusal_code, account.switches.refusal_status
-        return refused(account, method, RefusalError(refusal.reason, code=code, status=status))
+        return refused(account, method, Refusal(refusal.reason, code=code, status=status))
 
 
-def refused(account: Account, method: str, refusal: RefusalError) -> Answer:
+def refused(account: Account, method: str, refusal: Refusal) -> Answer:
     """An error as the method prints it: a non-zero `code` (or none), and a text."""
     switches = account.switches
     fields = code_field(account, method, refusal.code)
@@ -75,7 +75,7 @@ def _check_parameters(account: Account, method: str, params: Mapping[str, Any]) 
     if "inbox" in method and account.switches.list_id_inbox == "ignored":
         known.discard("list_id")
     if not known.issuperset(params):
-        raise RefusalError("parameter")
+        raise Refusal("parameter")
 
 
 def _user(account: Account, _params: Mapping[str, Any]) -> Answer:
@@ -99,7 +99,7 @@ def _devices(account: Account, params: Mapping[str, Any]) -> Answer:
 
 def _sms(account: Account, params: Mapping[str, Any]) -> Answer:
     made = account.send([_parcel(params)], method="sms")[0]
-    if isinstance(made, RefusalError):
+    if isinstance(made, Refusal):
         raise made
     fields = {"code": "0", **_answered(made, account, with_device=("sms", "both"))}
     return Answer(iter([wire.object_text(fields)]))
@@ -110,18 +110,18 @@ def _sms_more(account: Account, params: Mapping[str, Any]) -> Answer:
     items, switches = _items(params), account.switches
     if switches.batch_limit and len(items) > switches.batch_limit:
         if switches.batch_over == "refused":
-            raise RefusalError("batch_size")
+            raise Refusal("batch_size")
         items = items[: switches.batch_limit]
     outcome = account.send([_parcel_or_refusal(item) for item in items], method="sms_more")
     answers = [
         _reference(item, switches.my_id)
         | (
             {"error": one.text(switches.error_language)}
-            if isinstance(one, RefusalError)
+            if isinstance(one, Refusal)
             else _answered(one, account, with_device=("both",))
         )
         for item, one in zip(items, outcome, strict=True)
-        if switches.batch_bad_item == "error" or not isinstance(one, RefusalError)
+        if switches.batch_bad_item == "error" or not isinstance(one, Refusal)
     ]
     named = in_answer_order(answers, switches.batch_order)
     return Answer(iter([wire.object_text({"code": "0", "data": named})]), len(named))
@@ -130,7 +130,7 @@ def _sms_more(account: Account, params: Mapping[str, Any]) -> Answer:
 def _items(params: Mapping[str, Any]) -> list[dict[str, Any]]:
     items = params.get("data")
     if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
-        raise RefusalError("batch")
+        raise Refusal("batch")
     return items
 
 
@@ -151,7 +151,7 @@ def send_elsewhere(account: Account, method: str, params: Mapping[str, Any]) -> 
     """Let another client send to each number of a send request, as `other_client` says."""
     switches = account.switches
     for item in [params] if method == "sms" else _items(params):
-        with suppress(RefusalError):
+        with suppress(Refusal):
             parcel = _parcel(item)
             text = stored_text(parcel, switches) if parcel.text else ""
             account.sent_elsewhere(
@@ -164,7 +164,7 @@ def _parcel(params: Mapping[str, Any]) -> Parcel:
     """One message to send; whether it can be is for the account to say, but a device it needs."""
     device, phone, text = (_text(params.get(name)) for name in ("device", "phone", "msg"))
     if not device.strip():
-        raise RefusalError("device")
+        raise Refusal("device")
     if _text(params.get("add_plus")).strip() == "1" and phone.strip() and phone[0] != "+":
         phone = f"+{phone}"
     my_id = params.get("my_id")
@@ -178,10 +178,10 @@ def _parcel(params: Mapping[str, Any]) -> Parcel:
     )
 
 
-def _parcel_or_refusal(params: Mapping[str, Any]) -> Parcel | RefusalError:
+def _parcel_or_refusal(params: Mapping[str, Any]) -> Parcel | Refusal:
     try:
         return _parcel(params)
-    except RefusalError as refusal:
+    except Refusal as refusal:
         return refusal
 
 
@@ -237,14 +237,14 @@ def _cancel(account: Account, params: Mapping[str, Any]) -> Answer:
     if switches.cancel_id == "ignored":
         message = ""
     if not device and (not message or switches.cancel_id == "needs_device"):
-        raise RefusalError("nothing_named")
+        raise Refusal("nothing_named")
     device_id = whole_number(device) if device else None
     if device_id is not None and device_id not in account.devices:
-        raise RefusalError("device")
+        raise Refusal("device")
     id_ = whole_number(message) if message and not (device and message == "1") else None
     cancelled = account.cancel(id_=id_, device_id=device_id)
     if id_ is not None and not cancelled and switches.cancel_late == "error":
-        raise RefusalError("too_late")
+        raise Refusal("too_late")
     return Answer(iter([wire.object_text({"code": "0"})]))
 
 

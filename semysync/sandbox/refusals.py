@@ -28,7 +28,7 @@ _TEXTS = {
 }
 
 
-class RefusalError(Exception):
+class Refusal(Exception):
     """The service says no: an object with a non-zero `code` and a text in `error`."""
 
     def __init__(self, reason: str, *, code: int = -1, status: int = 200) -> None:

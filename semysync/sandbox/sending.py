@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple, TypeVar
 
 import msgspec
 
-from semysync.sandbox.refusals import RefusalError
+from semysync.sandbox.refusals import Refusal
 from semysync.sandbox.rows import Row
 from semysync.sandbox.switches import Switches
 
@@ -80,15 +80,15 @@ class Ledger:
 def check_parcel(parcel: Parcel, switches: Switches) -> None:
     """Refuse a text for what it is, whatever the state of the account."""
     if not parcel.phone.strip():
-        raise RefusalError("phone")
+        raise Refusal("phone")
     if not parcel.text:
-        raise RefusalError("text")
+        raise Refusal("text")
     if switches.text_over == "refused" and 0 < switches.text_limit < len(parcel.text):
-        raise RefusalError("text_long")
+        raise Refusal("text_long")
     if any(_same_number(parcel.phone, number) for number in switches.refuse_phone.split(",")):
-        raise RefusalError("unclear")
+        raise Refusal("unclear")
     if switches.refuse_text and switches.refuse_text in parcel.text:
-        raise RefusalError("unclear")
+        raise Refusal("unclear")
 
 
 def stored_text(parcel: Parcel, switches: Switches) -> str:

@@ -58,9 +58,8 @@ class Sandbox:
             switches=checked(switches or Switches()),
             clock=self.clock,
         )
-        self.webhooks = Webhooks(
-            self
-        )  #: whom to call when a message comes in or changes its status
+        #: whom to call when a message comes in or changes its status
+        self.webhooks = Webhooks(self)
         self.account.tell = self.webhooks.tell
         self._port = port
         self._leave: finalize[[int], Sandbox] | None = None  # gives the port back
