@@ -32,9 +32,9 @@ from semysync.mirror.tables import account as plan
 from semysync.mirror.tables import (
     alarms,
     arrivals,
-    audits,
     boxes,
     clocks,
+    comparing,
     conflicts,
     devices,
     events,
@@ -50,7 +50,8 @@ from semysync.mirror.tables.clocks import Moment
 from semysync.mirror.tables.devices import KnownDevice
 from semysync.mirror.tables.marks import WHOLE_ACCOUNT, Mark
 from semysync.mirror.tables.passes import Pass
-from semysync.mirror.tables.rows import TABLES, Row, Writing, is_another, merged
+from semysync.mirror.tables.rows import TABLES, Writing
+from semysync.mirror.tables.sorting import sorted_out
 from semysync.model import Account, Box, Device, Illegible, Message
 from semysync.times import ANYWHERE, Locale, utc_text
 
@@ -151,7 +152,6 @@ class Store(AbstractContextManager["Store"]):
         learnt of a message since then, by a later question perhaps, stands.
         """
         table = TABLES[box]
-        unfit = list(illegible)
         stamp = utc_text(now)
         with self._write() as conn:
             writing = self._writing(conn)
@@ -159,25 +159,10 @@ class Store(AbstractContextManager["Store"]):
             if forgotten := person.known(conn, box, [message.id for message in messages]):
                 messages = [message for message in messages if message.id not in forgotten]
             there = boxes.find(conn, table, [message.id for message in messages])
-            new: dict[int, Row] = {}
-            moved: dict[int, tuple[Row, Row]] = {}
-            for message in messages:
-                old = new.get(message.id) or there.get(message.id)
-                if old is None:
-                    new[message.id] = table.row(message, writing, stamp)
-                    continue
-                row = table.again(message, old, writing)
-                if is_another(old, row):
-                    unfit.append(conflicts.clashing(message))
-                elif (row := merged(table, old, row, stamp)) == old:
-                    continue
-                elif message.id in new:
-                    new[message.id] = row
-                else:
-                    moved[message.id] = moved.get(message.id, (old, old))[0], row
-                    there[message.id] = row
-            moved = events.not_overtaken(conn, box, moved, as_of)
-            added = [new[number] for number in sorted(new)]
+            found = sorted_out(table, messages, there, writing, stamp)
+            unfit = [*illegible, *map(conflicts.clashing, found.others)]
+            moved = events.not_overtaken(conn, box, found.moved, as_of)
+            added = [found.new[number] for number in sorted(found.new)]
             newest = boxes.newest(conn, box, WHOLE_ACCOUNT, 0) if added else 0
             boxes.add(conn, table, added)
             boxes.change(conn, table, list(moved.values()), stamp)
@@ -195,7 +180,7 @@ class Store(AbstractContextManager["Store"]):
             unknown = conflicts.keep(conn, box, unfit, stamp)
             if mark:
                 marks.put(conn, box, *mark)
-        return Saved(len(new), len(moved), unknown)
+        return Saved(len(added), len(moved), unknown)
 
     def newest_event(self) -> int:
         """Return the number of the newest event, to tell later what has happened since."""
@@ -212,7 +197,7 @@ class Store(AbstractContextManager["Store"]):
 
     def compared(
         self, box: Box, messages: Sequence[Message], now: datetime
-    ) -> dict[int, audits.Seen]:
+    ) -> dict[int, comparing.Seen]:
         """
         Compare messages with what is here: the day of each, and in what it differs, if at all.
 
@@ -221,7 +206,7 @@ class Store(AbstractContextManager["Store"]):
         with self._connected() as conn:
             forgotten = person.known(conn, box, [message.id for message in messages])
             messages = [message for message in messages if message.id not in forgotten]
-            return audits.compared(conn, box, messages, self._writing(conn), utc_text(now))
+            return comparing.compared(conn, box, messages, self._writing(conn), utc_text(now))
 
     def differing(self, box: Box, messages: Sequence[Message]) -> dict[int, bool]:
         """Return the messages that are not here just so; whether in more than their `extra`."""

@@ -21,8 +21,9 @@ import structlog
 
 from semysync.errors import Refused, ServiceError, Throttled, TooLarge, Unbounded, Unreadable
 from semysync.mirror.store import Saved, Store
-from semysync.mirror.tables import audits
-from semysync.mirror.tables.audits import AT_ONCE, CONFLICTING, LACKING, Audit, Part, Seen
+from semysync.mirror.tables import comparing
+from semysync.mirror.tables.audits import AT_ONCE, Audit, Part
+from semysync.mirror.tables.comparing import CONFLICTING, LACKING, Seen
 from semysync.mirror.tables.lateness import raise_to
 from semysync.mirror.tables.marks import WHOLE_ACCOUNT
 from semysync.model import Box, Message
@@ -142,7 +143,7 @@ class Verifier:
         start = mark.floor_id
         if since is not None:
             first = self._first(box, since)
-            start = max(start, audits.last_before(self._store, box, device_id, first))
+            start = max(start, comparing.last_before(self._store, box, device_id, first))
         start = min(start, mark.last_id)
         return Part(box, device_id, start, mark.last_id, start)
 
@@ -154,7 +155,7 @@ class Verifier:
     def _first(self, box: Box, since: date) -> int:
         """Return the first message to compare: of these days, or of the newest thousand."""
         begins = datetime.combine(since, time.min, UTC)
-        dated = audits.first_since(self._store, box, begins, self._now() + AHEAD)
+        dated = comparing.first_since(self._store, box, begins, self._now() + AHEAD)
         thousandth = self._store.newest(box, WHOLE_ACCOUNT, skip=MOST_LOOKED_BACK)
         return min(thousandth, thousandth if dated is None else dated)
 
@@ -212,7 +213,14 @@ class Verifier:
             return
         proves, lost = those.shown or not done, False
         while those.part.reached_id < to or (done and not those.part.done):
-            held = audits.held(self._store, those.part, to, AT_ONCE)
+            held = comparing.held(
+                self._store,
+                part.box,
+                part.device_id,
+                above=those.part.reached_id,
+                up_to=to,
+                most=AT_ONCE,
+            )
             upto = to if len(held) < AT_ONCE else held[-1][0]
             vanished = {
                 number: day or "no date"
