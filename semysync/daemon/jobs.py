@@ -118,9 +118,8 @@ def purge(kit: Kit) -> None:
 def housekeeping(kit: Kit) -> None:
     """Forget old events, and give the room of the log back; asks the service nothing."""
     ahead_s = kit.client.ahead_s()
-    if (
-        ahead_s is not None and abs(ahead_s) <= AGREE.total_seconds()
-    ):  # a wrong clock must not cost the events
+    # A wrong clock must not cost the events.
+    if ahead_s is not None and abs(ahead_s) <= AGREE.total_seconds():
         before = datetime.now(UTC) - timedelta(days=kit.config.database.events_days)
         named = [hook.name for hook in kit.config.hook if hook.name]
         if forgotten := kit.store.forget_events(before, named):

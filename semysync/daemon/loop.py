@@ -1,9 +1,8 @@
 """
 The loop: APScheduler runs every job at its time, in a thread of its own, and never two of a kind.
 
-Read `Loop._try` first: it is one pass, and all that may come of it. A pass opens the mirror for
-itself, since a connection belongs to the thread that opened it. When it has ended, the next one is
-put to its time, as `tempo` decides: none is lost, however late one comes.
+What a pass does is in `passing`. When it has ended, the next one is put to its time, as `tempo`
+decides: none is lost, however late one comes.
 """
 
 import time
@@ -21,31 +20,20 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.base import BaseTrigger
 
 from semysync.config import Config
-from semysync.daemon.gate import Gate, cause_of
+from semysync.daemon.gate import Gate
 from semysync.daemon.jobs import LIVELY, Job, Kit, jobs
+from semysync.daemon.passing import Passing
 from semysync.daemon.sending import Sending
-from semysync.daemon.telling import Telling
-from semysync.daemon.tempo import REST_S, SERVICE, interval_s, jump_s
-from semysync.errors import SemysyncError, ServiceError
+from semysync.daemon.tempo import REST_S, interval_s, jump_s
 from semysync.mirror.outbox.claims import Claims
 from semysync.mirror.outbox.sending import Outbox
-from semysync.mirror.store import Store
-from semysync.mirror.tables.passes import Pass
 from semysync.model import Box
-from semysync.passes.look import FEW
 from semysync.passes.outcome import Outcome
-from semysync.passes.pull import Progress, Puller
 from semysync.passes.send import recover, was_away
-from semysync.passes.sync import Sync
-from semysync.passes.turns import Turns
 from semysync.service.client import PATIENCE, Client
-from semysync.service.pace import Pace, Stopped
-from semysync.times import utc_text
+from semysync.service.pace import Pace
 
 log = structlog.get_logger("semysync")
-
-LATE_AFTER_S = 300  #: a box that was not read to its end for so long is late, or
-LATE_PASSES = 5  #: for so many intervals
 
 ANSWER_S = 20  #: how long a stop waits for the answer to a request that changes something,
 END_S = 10  #: and then for the threads to end
@@ -110,7 +98,6 @@ class Loop:
         self._asked_for_devices = Event()
         self._running: dict[str, float] = {}  # since when
         self._idle = Condition()
-        self._telling = Telling()
         self._gate = Gate()
         self._mutex = Lock()  # over all that decides when the next pass comes:
         self._hurry: set[str] = set()
@@ -118,12 +105,19 @@ class Loop:
         self._ended_s: dict[str, float] = {}  # when the last pass of a kind did
         self._news_s: float | None = None
         self._clocks = time.time(), time.monotonic()
-        # What is learnt from pass to pass:
-        self._largest = FEW
-        self._turns = Turns(config.api.requests_per_minute)
-        self._configuring = Lock()
-        self._configured = False
-        self.loading: dict[str, int] = {}  #: messages of a box whose history is being loaded
+        self._passing = Passing(
+            config,
+            mirror,
+            client,
+            self._gate,
+            stopping=self._stopping,
+            await_devices=self._await_devices,
+        )
+
+    @property
+    def loading(self) -> dict[str, int]:
+        """The messages so far of each box whose history is being loaded."""
+        return self._passing.loading
 
     def prepare(self) -> None:
         """See what an earlier run has left behind, before the start; that may raise."""
@@ -190,7 +184,7 @@ class Loop:
 
         For any thread; whoever calls sees to it that it is not called too often.
         """
-        self._turns.hint(Box(box), devices)
+        self._passing.turns.hint(Box(box), devices)
         with self._mutex:
             self._hinted.add(box)
             self._hurry.add(box)
@@ -258,8 +252,6 @@ class Loop:
             self._sending.looked(began)
         return outcome
 
-    # One pass.
-
     def _tick(self, job: Job) -> None:
         with self._idle:
             self._running[job.name] = time.monotonic()
@@ -277,8 +269,7 @@ class Loop:
                 self._idle.notify_all()
 
     def _try(self, job: Job) -> None:
-        """Take a pass, whatever comes of it."""
-        began_s = time.monotonic()
+        """Take a pass, unless it must wait, and see what it means for those that come after it."""
         if job.asks and self._gate.enter(job):
             return
         with self._mutex:
@@ -287,127 +278,17 @@ class Loop:
             self._hinted.discard(job.name)
         if self._stopping.is_set():
             return
-        try:
-            with (
-                self._client.first(is_hinted),
-                Store.open(self._mirror, self._config.locale()) as store,
-            ):
-                store.between = self._go_on
-                self._configure(store)
-                if not job.needs_devices or self._knows_devices(job, store):
-                    self._judge(job, store, self._step(job, store))
-        except Stopped:
-            log.info("pass.stopped", kind=job.name)
-        except SemysyncError as exc:  # the mirror: another program holds it, the disk is full
-            self._gate.broke(job)
-            self._telling.mirror_failed(job.name, exc, began_s)
-        except Exception as exc:  # noqa: BLE001  nothing ends the loop
-            self._gate.broke(job)
-            self._telling.broke(job.name, exc)
-            self._note_broken(job, exc)
-
-    def _go_on(self) -> None:
-        """Let a pass go on, unless the program is to end."""
-        if self._stopping.is_set():
-            raise Stopped
-
-    def _knows_devices(self, job: Job, store: Store) -> bool:
-        """Tell whether there are devices to ask for; before the first answer wait for that."""
-        if store.last_complete("devices") is None:
-            self._asked_for_devices.wait()
-            with self._mutex:
-                self._hurry.discard(job.name)  # what it was hastened for, it now knows
-        return store.last_complete("devices") is not None
-
-    def _step(self, job: Job, store: Store) -> Outcome | None:
-        """Take the step of a pass; what the service had against it is in the outcome."""
-        puller = Puller(
-            account=self._client,
-            mirror=store,
-            history=self._config.pull.history,
-            lookback=timedelta(seconds=self._config.pull.lookback_s),
-            largest=self._largest,
-            watch=self._watch,
-        )
-        sync = Sync(
-            self._client,
-            store,
-            puller,
-            scope=self._config.pull.scope,
-            turns=self._turns,
-            limits=self._config.devices,
-        )
-        began = utc_text(datetime.now(UTC))
-        try:
-            return job.step(Kit(self._config, self._client, store, sync))
-        except ServiceError as exc:
-            return Outcome(Pass(kind=job.name, started_at=began, error=str(exc)), failure=exc)
-        finally:
-            self._largest = puller.largest
-            self.loading.pop(job.name, None)
-
-    def _judge(self, job: Job, store: Store, outcome: Outcome | None) -> None:
-        """See what a pass shows of the service, and tell what is news of that."""
-        if job.asks and outcome is None:  # there was nothing to ask, which shows nothing
-            self._gate.asked_nothing()
-            return
-        failure = outcome.failure if outcome and not outcome.complete else None
-        news = self._gate.came(job, failure)
-        self._telling.ended(job.name, outcome, quiet=news.was_open)
-        for what in news.fails:
-            log.error("pull.failing", of=what, error=str(failure))
-            store.tell_failing(what, _box(what), cause_of(failure), now=datetime.now(UTC))
-        if job.asks and not failure:
-            self._tell_recovered(job, news.over, store)
-        if news.closed:
-            self._telling.closed()
-            for name in self._jobs:
-                self.hasten(name)
-        if news.fails or news.over:
-            self._sending.wake()
-        if outcome:
-            self._take_news(outcome)
-
-    def _take_news(self, outcome: Outcome) -> None:
-        """Let what a pass has found make others come sooner."""
-        noted = outcome.noted
-        if noted.kind in LIVELY and (noted.added or noted.changed):
+        after = self._passing.take(job, is_hinted=is_hinted)
+        if after.is_lively:
             self._stir()
-        if noted.kind == "devices" and noted.added:
-            for other in self._jobs.values():  # there is something more to ask for
-                if other.needs_devices:
-                    self.hasten(other.name)
+        for other in self._jobs.values():
+            if after.service_is_back or (after.has_devices and other.needs_devices):
+                self.hasten(other.name)
+        if after.service_is_told_of:
+            self._sending.wake()
 
-    def _tell_recovered(self, job: Job, over: set[str], store: Store) -> None:
-        """Tell what is over, also where an earlier run had told the failure."""
-        for what in (SERVICE, job.name):
-            if store.tell_recovered(what, _box(what), now=datetime.now(UTC)) or what in over:
-                log.info("pull.recovered", of=what)
-
-    def _note_broken(self, job: Job, error: Exception) -> None:
-        """Count a pass that broke where people look; if the mirror allows that."""
-        now = datetime.now(UTC)
-        sentence = f"the pass broke off ({type(error).__name__}); its log says where"
-        with suppress(SemysyncError), Store.open(self._mirror) as store:
-            noted = Pass(kind=job.name, started_at=utc_text(now), error=sentence)
-            store.save_pass(noted, now=now)
-
-    def _watch(self, progress: Progress) -> None:
-        if progress.share < 1:
-            self.loading[progress.box] = progress.added
-
-    def _configure(self, store: Store) -> None:
-        """Bring the mirror in line with the configuration, before the first pass."""
-        with self._configuring:
-            self._go_on()
-            if self._configured:
-                return
-            pull = self._config.pull
-            late_after_s = max(LATE_AFTER_S, LATE_PASSES * max(pull.inbox_s, pull.sent_s))
-            store.set_setting("late_after_s", str(late_after_s))
-            store.apply_locale()
-            self._configured = True
-
-
-def _box(what: str) -> Box | None:
-    return Box(what) if what in set(Box) else None
+    def _await_devices(self, job: Job) -> None:
+        """Wait until the devices were asked for; what a pass was hastened for, it knows by then."""
+        self._asked_for_devices.wait()
+        with self._mutex:
+            self._hurry.discard(job.name)
