@@ -165,10 +165,16 @@ class World:
         return self
 
     def somebody(self):
-        """Choose a number of the history, to be forgotten."""
+        """
+        Choose a number of the history, to be forgotten; one that is written in one way only.
+
+        Without a region a number as dialled within a country is another contact, and stays.
+        """
         with closing(self.reader()) as conn:
             rows = conn.execute(
-                "select distinct phone from inbox where id <= ? and phone = contact order by id",
+                "select max(contact) from contacts group by substr(contact, -9)"
+                " having count(*) = 1 and max(contact) in (select contact from inbox where id <= ?)"
+                " order by 1",
                 (max(self._history["inbox"]),),
             ).fetchall()
         (number,) = self.random.choice(rows)
