@@ -118,7 +118,7 @@ class World(Rig):
             secrets=[SECRET],
             served=Served(health=False, metrics=False),
             awaited=self.awaited,
-            hasten=lambda box, devices: self.hints.setdefault(box, set()).update(devices),
+            hint=lambda box, devices: self.hints.setdefault(box, set()).update(devices),
             metrics=SimpleNamespace(called=lambda *_: None),
         )
         self.listener._doorbell = Doorbell(
