@@ -26,13 +26,14 @@ class Nursery:
     """
     The process that forks the programs of this process; started when it is first needed.
 
-    With `tracing`, a command before its own, it is traced, and they are.
+    With `tracing`, a command before its own, it is traced, and they are. With `web` it has loaded
+    Datasette too, and what is of it.
     """
 
     _lock = Lock()  # of all of them: who is made an heir is this process
 
-    def __init__(self, tracing=()):
-        self._tracing = tracing
+    def __init__(self, tracing=(), *, web=False):
+        self._tracing, self._web = tracing, web
         self._process = None
         os.register_at_fork(after_in_child=self._forget)
         atexit.register(self.close)
@@ -62,7 +63,11 @@ class Nursery:
         self._socket, other = socket.socketpair()
         with other:
             self._process = subprocess.Popen(
-                [*self._tracing, sys.executable, FILE, str(other.fileno())],
+                [
+                    *self._tracing,
+                    *(sys.executable, FILE, str(other.fileno())),
+                    *(["web"] if self._web else []),
+                ],
                 env={"PATH": os.environ["PATH"], "LANG": LANG} | MEASURED,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -95,7 +100,7 @@ def inheriting():
         prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
 
 
-NURSERY = Nursery()
+NURSERY, WEB = Nursery(), Nursery(web=True)
 
 
 class Born(subprocess.Popen):
@@ -107,8 +112,8 @@ class Born(subprocess.Popen):
     about what is imported and when, or about what others see of the process (`/proc`).
     """
 
-    def __init__(self, command, nursery=NURSERY, **how):
-        self._nursery = nursery
+    def __init__(self, command, nursery=None, **how):
+        self._nursery = nursery or (WEB if command[1:4] == ["-m", "semysync", "web"] else NURSERY)
         super().__init__(command, **how)
 
     def _execute_child(  # noqa: PLR0917  it is called so

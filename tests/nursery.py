@@ -35,19 +35,24 @@ SLOW = (
     "rich.table",
     "sqlite_utils",
 )
+SLOW_WEB = (
+    "datasette.app",  # before its parts
+    "semysync.web.serve",
+    "semysync.web.plugin",
+)
 PR_CAPBSET_DROP = 24
 CAPABILITIES_V3 = 0x20080522
 RIGHTS = (1, 2)  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
 
 
-def load():
-    """Import the program with all of its commands."""
+def load(*, web):
+    """Import the program with all of its commands, and what `web` needs where that is asked for."""
     import semysync
 
     for found in pkgutil.walk_packages(semysync.__path__, "semysync."):
         if not found.name.startswith(("semysync.web", "semysync.__main__")):
             import_module(found.name)
-    for name in SLOW:
+    for name in (*SLOW, *(SLOW_WEB if web else ())):
         import_module(name)
     gc.collect()
     gc.freeze()  # what is shared with the children stays so
@@ -157,7 +162,7 @@ def like_anybody():
 
 def main():
     asking = socket.socket(fileno=int(sys.argv[1]))
-    load()
+    load(web=sys.argv[2:] == ["web"])
     try:
         asked, files = serve(asking)
     except KeyboardInterrupt:

@@ -310,7 +310,7 @@ main()
 
 
 def waiting(program, *args):
-    return program.running("send", PHONE, "Hello", *args, PYTHONUNBUFFERED="1")
+    return program.running("send", PHONE, "Hello", *args)
 
 
 def way(output):
@@ -584,10 +584,10 @@ def test_a_file_that_is_still_being_written_locks_nobody_out(program):
 
 
 def test_what_is_in_is_told_when_it_is_broken_off(program):
-    with program.running("send", "--csv", "pipe", PYTHONUNBUFFERED="1") as process:
+    with program.running("send", "--csv", "pipe") as process:
         os.mkfifo(program.home / "pipe")
         process.kill()
-    with program.running("send", "--csv", "pipe", PYTHONUNBUFFERED="1") as process:
+    with program.running("send", "--csv", "pipe") as process:
         with (program.home / "pipe").open("wb", buffering=0) as pipe:
             pipe.write(b"phone,text\n" + b"900,a\n" * 310)
             wait_until(there(program), process)

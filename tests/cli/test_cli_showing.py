@@ -46,7 +46,7 @@ def test_demo_needs_no_account_and_every_command_it_prints_works(program):
 
 
 def test_a_demo_that_is_kept_goes_on_until_ctrl_c_and_explains_then(program):
-    with program.running("demo", "--keep", "--messages", "100", PYTHONUNBUFFERED="1") as process:
+    with program.running("demo", "--keep", "--messages", "100") as process:
         lines = iter(process.stdout.readline, "")
         arrived = next(line for line in lines if re.match(r"  \d\d:\d\d:\d\d  [<>] ", line))
         process.send_signal(signal.SIGINT)

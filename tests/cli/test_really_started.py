@@ -13,8 +13,7 @@ from processes import TOKEN, Program, wait_until
 from semysync.cli import FAMILIES
 from semysync.sandbox import Sandbox
 
-#: how each ends, and what it is given; what runs until it is ended is tried below, or in files of
-#: its own, with PYTHONUNBUFFERED, which is a real start too
+#: how each ends, and what it is given; what runs until it is ended is tried below
 COMMANDS = {
     "sync": (0,),
     "send": (0, "+79201234567", "Hi", "--hold"),
@@ -41,7 +40,12 @@ COMMANDS = {
     "help": (0, "sync"),
     "init": (0, "--replace", "--token-file", "token"),
 }
-LONG = {"demo", "run", "sandbox", "web"}
+LONG = {
+    "demo": ("--keep", "--messages", "30"),
+    "run": (),
+    "sandbox": ("--port", "0"),
+    "web": ("--port", "0"),
+}
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +65,7 @@ def program(tmp_path_factory, sandbox):
 
 
 def test_every_command_is_tried():
-    assert COMMANDS.keys() | LONG == {name for names in FAMILIES.values() for name in names}
+    assert COMMANDS.keys() | LONG.keys() == {name for names in FAMILIES.values() for name in names}
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -75,11 +79,10 @@ def test_it_has_all_that_it_needs(program, sandbox, name):
     assert ended.returncode == code, ended.stderr
 
 
-@pytest.mark.parametrize("name", ["run", "sandbox"])
-def test_what_runs_on_has_all_that_it_needs(program, sandbox, name):
-    args = ["--port", "0"] if name == "sandbox" else []
-    with program.running(name, *args, start=Popen) as process:
-        wait_until((process.stdout if args else process.stderr).readline, process)
+@pytest.mark.parametrize("name", LONG)
+def test_what_runs_on_has_all_that_it_needs(program, name):
+    with program.running(name, *LONG[name], start=Popen) as process:
+        wait_until((process.stderr if name == "run" else process.stdout).readline, process)
         process.terminate()
         _, complained = process.communicate(timeout=30)
 

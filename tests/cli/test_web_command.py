@@ -14,7 +14,7 @@ def link_of(process):
 
 
 def test_the_link_that_is_printed_works_once_and_ctrl_c_ends_it_well(synced):
-    with synced.running("web", "--port", "0", PYTHONUNBUFFERED="1") as process:
+    with synced.running("web", "--port", "0") as process:
         link = link_of(process)
         with httpx.Client(follow_redirects=True) as owner:
             page = owner.get(link)
@@ -31,7 +31,7 @@ def test_the_link_that_is_printed_works_once_and_ctrl_c_ends_it_well(synced):
 
 def test_pages_say_that_they_load_nothing_from_elsewhere(synced):
     with (
-        synced.running("web", "--port", "0", PYTHONUNBUFFERED="1") as process,
+        synced.running("web", "--port", "0") as process,
         httpx.Client(follow_redirects=True) as owner,
     ):
         ours = owner.get(link_of(process))
@@ -44,7 +44,7 @@ def test_pages_say_that_they_load_nothing_from_elsewhere(synced):
 
 def test_only_who_opens_the_link_uses_it_up_and_no_script_sees_what_it_brings(synced):
     with (
-        synced.running("web", "--port", "0", PYTHONUNBUFFERED="1") as process,
+        synced.running("web", "--port", "0") as process,
         httpx.Client(follow_redirects=True) as owner,
     ):
         link = link_of(process)
@@ -59,7 +59,7 @@ def test_only_who_opens_the_link_uses_it_up_and_no_script_sees_what_it_brings(sy
 
 def test_what_is_wrong_is_told_by_its_own_page_and_not_as_a_fault_of_the_server(synced):
     with (
-        synced.running("web", "--port", "0", PYTHONUNBUFFERED="1") as process,
+        synced.running("web", "--port", "0") as process,
         httpx.Client(follow_redirects=True) as owner,
     ):
         origin = owner.get(link_of(process)).url

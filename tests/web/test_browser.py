@@ -76,7 +76,7 @@ def world(tmp_path_factory):
 @pytest.fixture
 def page(world, chromium):
     with (
-        world[0].running("web", "--port", "0", PYTHONUNBUFFERED="1") as process,
+        world[0].running("web", "--port", "0") as process,
         opened(process, chromium) as page,
     ):
         yield page
@@ -94,7 +94,7 @@ def shown(tmp_path, chromium):
                 filled(program.mirror)
             else:
                 mirror_at(program.mirror, *messages, devices=devices)
-            running = program.running("web", "--port", "0", PYTHONUNBUFFERED="1")
+            running = program.running("web", "--port", "0")
             process = stack.enter_context(running)
             return stack.enter_context(opened(process, chromium, **options)), program.mirror
 
