@@ -23,6 +23,7 @@ from semysync.service.client import Client
 BOXES = ("inbox", "sent")
 DELETES = {"inbox": "del_inbox_sms", "sent": "del_outbox_sms"}
 DAY = timedelta(days=1)
+KEPT_DAYS = 10  #: what is younger is only in the way: it costs time in each list
 
 
 class Bench:
@@ -33,7 +34,7 @@ class Bench:
         folder,
         *,
         per_day=1,
-        history=42,
+        history=18,
         devices=2,
         kept_every=0,
         switches=None,
@@ -45,7 +46,7 @@ class Bench:
         self.mirror = folder / "semysync.db"
         self.mirror.write_bytes(blank_mirror())
         self.time = Time()
-        self.config = {"inbox_days": 30, "sent_days": 30} | config
+        self.config = {"inbox_days": KEPT_DAYS, "sent_days": KEPT_DAYS} | config
         self.scope, self.mirrored = scope, mirrored
         self.sandbox = Sandbox(
             messages=0, devices=devices, clock=self.time.now, switches=Switches(**switches or {})
@@ -198,7 +199,7 @@ class Bench:
     def purged(self, box):
         return self.column(f"select id from {box} where purged_at is not null order by id")
 
-    def old(self, box, days=30):
+    def old(self, box, days=KEPT_DAYS):
         """What was ever at the service, and is older than the limit by now."""
         limit = self.time.now() - days * DAY
         return sorted(i for (there, i), at in self.born.items() if there == box and at < limit)
@@ -229,7 +230,7 @@ class Bench:
 
 def grown(make, **how):
     """An account where slices are of a day by now, and much is still to go."""
-    bench = make(**{"per_day": 10, "history": 45, "devices": 1} | how)
+    bench = make(**{"per_day": 10, "history": 20, "devices": 1} | how)
     for box in BOXES:
         bench.store.set_setting(f"purge_clean_{box}", "3")
     return bench

@@ -22,5 +22,5 @@ def make(tmp_path):
 
 @pytest.fixture
 def bench(make):
-    """Messages of two phones, one a day in each box, for six weeks, mirrored."""
+    """Messages of two phones, one a day in each box, for eighteen days, mirrored."""
     return make()

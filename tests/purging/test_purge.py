@@ -61,7 +61,7 @@ def test_each_purge_is_in_the_log_and_told(bench):
 
 
 def test_slices_grow_once_the_first_ones_were_clean(make):
-    bench = make(per_day=30, history=34, devices=1)
+    bench = make(per_day=30, history=14, devices=1)
 
     bench.purge_all()
 
@@ -79,7 +79,7 @@ def test_slices_grow_once_the_first_ones_were_clean(make):
 
 
 def test_a_pass_takes_no_more_than_configured(make):
-    bench = make(per_day=30, history=34, max_per_pass=25)
+    bench = make(per_day=30, history=14, max_per_pass=25)
 
     purged = bench.purge()
 
@@ -144,7 +144,7 @@ KEPT = "+79990000001"
 )
 def test_a_filter_that_deletes_ignore_costs_nothing_that_is_not_here(make, ignored, harm, grow):
     start = grown if grow else lambda make, **how: make(**how)
-    bench = start(make, per_day=6, history=36, devices=1, keep=[KEPT], kept_every=3)
+    bench = start(make, per_day=6, history=16, devices=1, keep=[KEPT], kept_every=3)
     bench.sandbox.set(delete_ignores=ignored)
 
     stopped = bench.purge_until_it_stops()
@@ -244,7 +244,7 @@ def test_a_contact_is_kept_in_every_form_of_its_number_also_without_a_region(mak
 
 
 def test_a_day_of_more_messages_than_a_list_may_hold_goes_too(make):
-    bench = grown(make, per_day=120, history=31)
+    bench = grown(make, per_day=120, history=11)
 
     bench.purge_all()
 
@@ -256,7 +256,7 @@ def test_a_day_of_more_messages_than_a_list_may_hold_goes_too(make):
 @pytest.mark.parametrize("limit", [1, 7, 20])
 def test_lists_of_ids_are_shorter_where_the_service_refuses_longer_ones(make, limit):
     bench = grown(
-        make, per_day=30, history=32, switches={"list_id_limit": limit, "list_id_over": "error"}
+        make, per_day=30, history=12, switches={"list_id_limit": limit, "list_id_over": "error"}
     )
 
     bench.purge_all()

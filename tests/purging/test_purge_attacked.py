@@ -107,7 +107,9 @@ def test_a_lost_answer_is_no_deletion_where_answers_do_not_reach_down_to_it(
 ):
     clocks = {"server_zone": "+00:00", "phone_zone": "+00:00"}
     bench = make(
-        per_day=1 + clean, switches=clocks | {"end_id": "ignored", "cap": 8, "cap_keeps": keeps}
+        per_day=1 + clean,
+        history=16,
+        switches=clocks | {"end_id": "ignored", "cap": 8, "cap_keeps": keeps},
     )
     bench.store.set_setting("purge_clean_inbox", str(clean))
     bench.sandbox.order_fault("drop", when=when, method=DELETES["inbox"])
@@ -125,7 +127,8 @@ def test_a_lost_answer_is_no_deletion_where_answers_do_not_reach_down_to_it(
 @pytest.mark.parametrize("box", BOXES)
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("fault", ["drop", "reset", "http_500", "cut", "html", "empty"])
-def test_a_lost_answer_is_settled_by_listing_again(bench, box, fault, when):
+def test_a_lost_answer_is_settled_by_listing_again(make, box, fault, when):
+    bench = make(history=13)
     oldest = bench.there(box)[0]
     bench.sandbox.order_fault(fault, when=when, method=DELETES[box])
 
@@ -225,12 +228,12 @@ def test_a_delete_that_takes_only_a_part_and_says_so_goes_on_until_all_went(make
     ],
 )
 def test_it_works_with_every_way_in_which_the_service_may_answer(make, switches):
-    bench = grown(make, per_day=5, history=38, devices=2, switches=switches, scope="device")
+    bench = grown(make, per_day=5, history=18, devices=2, switches=switches, scope="device")
 
     bench.purge_all()
 
     for box in BOXES:
-        sure = set(bench.old(box, days=32))
+        sure = set(bench.old(box, days=12))
         assert len(sure) > 10
         assert set(bench.purged(box)) <= set(bench.old(box))
         for number in sure - set(bench.purged(box)):  # a range around it would hold another one
@@ -241,7 +244,7 @@ def test_it_works_with_every_way_in_which_the_service_may_answer(make, switches)
 
 @pytest.mark.parametrize("switches", [{"filters": "or"}, {"end_id": "ignored"}])
 def test_a_list_that_shows_more_than_it_was_asked_for_stops_it_before_anything_goes(make, switches):
-    bench = make(per_day=5, history=38)
+    bench = make(per_day=5, history=18)
     bench.sandbox.set(**switches)
 
     purged = bench.purge()
@@ -256,7 +259,7 @@ def test_a_list_that_shows_more_than_it_was_asked_for_stops_it_before_anything_g
 @pytest.mark.parametrize("compared", ["server", "phone", "printed"])
 @pytest.mark.parametrize("always", [True, False])
 def test_a_phone_with_a_clock_of_2015_costs_no_message_of_these_days(make, compared, always):
-    bench = make(history=45, devices=2, switches={"date_filter_clock": compared}, scope="device")
+    bench = make(history=22, devices=2, switches={"date_filter_clock": compared}, scope="device")
     wrong, right = sorted(bench.account.devices)
     years = -11 * 366 * 86_400
     if not always:  # by its last clock it printed what is there already
@@ -298,8 +301,8 @@ def test_nothing_goes_after_a_pull_that_was_not_complete(bench):
 
 
 def test_a_box_that_is_too_large_for_one_answer_is_listed_in_parts(make):
-    bench = make(per_day=20, history=34, devices=1)
-    bench.client._largest_answer = 20_000  # bytes; the box has over 70,000
+    bench = make(per_day=15, history=13, devices=1)
+    bench.client._largest_answer = 6_000  # bytes; the box has over 20,000
 
     bench.purge_all()
 
@@ -387,7 +390,7 @@ def test_what_was_never_mirrored_is_out_of_reach_of_a_delete_that_ignores_ids(ma
 
 
 def test_before_a_slice_that_is_deleted_late_in_a_pass_the_mirror_is_brought_up_to_date(make):
-    bench = grown(make)
+    bench = grown(make, history=25)  # so many that it does not come to the last of them
     came, here = [], []
 
     def during(call):
@@ -395,7 +398,7 @@ def test_before_a_slice_that_is_deleted_late_in_a_pass_the_mirror_is_brought_up_
             with closing(sqlite3.connect(bench.mirror)) as conn:
                 ids = {row[0] for row in conn.execute("select id from inbox")}
             here.append(set(came) <= ids)
-            came.append(bench.receive(bench.time.now() - 31 * DAY, next(bench.devices)))
+            came.append(bench.receive(bench.time.now() - 11 * DAY, next(bench.devices)))
             bench.time.passed_s += 61
 
     bench.sandbox.before_call = during
