@@ -95,6 +95,27 @@ def test_the_readme_names_each_command():
     assert missing == []
 
 
+NARROWS = {"--contact", "--device", "--direction", "--channel", "--status", "--since", "--until"}
+EVERYWHERE = {"--config", "--database", "--json", "--help", "--version"}
+
+
+def test_the_readme_names_each_option_in_the_row_of_its_command():
+    from pathlib import Path
+
+    readme = Path(__file__).parents[2].joinpath("README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (`semysync [^|]*\|.*) \|$", readme, re.MULTILINE)
+    for name, command in main.commands.items():
+        (row,) = [
+            row for row in rows if re.search(rf"`(semysync )?{name}\b", row.partition("|")[0])
+        ]
+        narrows = NARROWS if "what narrows" in row else set()
+        named = set(re.findall(r"(?<![\w-])--?[a-z-]+", row)) | EVERYWHERE | narrows
+
+        for one in (command, *getattr(command, "commands", {}).values()):
+            options = [p.opts for p in one.params if p.opts[0].startswith("-")]
+            assert [spelt for spelt in options if named.isdisjoint(spelt)] == [], name
+
+
 def test_the_help_shows_each_command_once_in_its_family(program):
     shown = program.run("--help").stdout
 

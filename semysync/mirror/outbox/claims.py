@@ -2,10 +2,11 @@
 Recognise a mirror that was restored from an older copy, or moved to another host.
 
 A file beside the mirror holds the host and the number of the last claim, and is on the disk before
-each request; the mirror holds the same number, and that of the claim before. Where the two disagree, drafts that
-are open here may have gone out from where the copy was taken. Each number is some way above the one
-before it, and nobody knows how far: two copies that went on from the same claim never come to the
-same one, and a mirror that was recognised begins anew at a number from anywhere.
+each request; the mirror holds the same number, and that of the claim before. Where the two
+disagree, drafts that are open here may have gone out from where the copy was taken. Each number is
+some way above the one before it, and nobody knows how far: two copies that went on from the same
+claim never come to the same one, and a mirror that was recognised begins anew at a number from
+anywhere.
 """
 
 import os

@@ -1,7 +1,7 @@
 """
 Which drafts go out next, in the SQL that says so.
 
-Each function works within a transaction of its caller (see `outbox`): new drafts are looked at,
+Each function works within a transaction of its caller (see `sending`): new drafts are looked at,
 those that are due are claimed by one statement, and those whose time has passed are ended.
 """
 

@@ -2,7 +2,7 @@
 The drafts, for the thread that sends them: its connection to the mirror, and its transactions.
 
 Each method is one transaction, on the disk before it returns (`synchronous = full`), since a
-request may follow that must not be made twice. What is due is claimed by one statement (`queued`),
+request may follow that must not be made twice. What is due is claimed by one statement (`queue`),
 and what a request came to is recorded by one transaction (`attempts`). What was lost on the way is
 the subject of `evidence`.
 """
