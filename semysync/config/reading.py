@@ -81,8 +81,12 @@ def _usual(environ: Mapping[str, str]) -> Iterator[Path]:
         yield Path(named)
         return
     ours = usual_place(environ)
-    # A folder that may not be entered is somebody else's: `Path.exists` would raise for it.
-    yield from (path for path in (ours, SYSTEM_CONFIG) if os.path.exists(path))  # noqa: PTH110
+    # A folder that may not be entered is somebody else's.
+    yield from (
+        path
+        for path in (ours, SYSTEM_CONFIG)
+        if os.path.exists(path)  # noqa: PTH110  `Path.exists` would raise for it
+    )
 
 
 def _toml(source: Path) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from ssl import PROTOCOL_TLS_CLIENT, SSLContext
 from threading import Lock, local
-from typing import Generic
+from typing import Generic, TypeVar
 from urllib.parse import urlsplit
 
 import httpx
@@ -29,7 +29,7 @@ from semysync.errors import (
 from semysync.model import Accepted, Account, Box, Device, Illegible, Outgoing, Received, Sent
 from semysync.service import answers, reading
 from semysync.service.failures import BadStatus, Failures
-from semysync.service.hiding import forms_of, hiding
+from semysync.service.hiding import Hide, forms_of, hiding
 from semysync.service.line import Line, TooLate
 from semysync.service.pace import Pace, Stopped
 from semysync.service.questions import Dates, Doomed, Ids, Range
@@ -40,6 +40,8 @@ BASE_URL = "https://semysms.net/api/3/"
 LARGEST_ANSWER = 32 * 1024 * 1024  # bytes; what is larger is asked for in smaller windows
 GLIMPSE = 256 * 1024  # bytes of an answer that says that it is larger: enough to learn from
 PATIENCE = 10  # a whole answer may take this many times `timeout_s`, however slowly it drips in
+
+T = TypeVar("T")
 
 
 class Answer(Generic[Legible]):
@@ -161,7 +163,7 @@ class Client(AbstractContextManager["Client"]):
 
     def user(self) -> Account:
         """Return the plan of the account."""
-        return reading.account(self._asked("user", {}))
+        return reading.account(self._asked("user", {}, answers.document))
 
     def devices(self, *, archived: bool) -> Answer[Device]:
         """List the phones that are live, or those that are archived in the panel."""
@@ -253,25 +255,22 @@ class Client(AbstractContextManager["Client"]):
 
     # How a request is made, and what its failures mean.
 
-    def _asked(self, method: str, fields: Mapping[str, str]) -> Row:
+    def _listed(
+        self, method: str, fields: Mapping[str, str], read: Callable[[Row], Legible]
+    ) -> Answer[Legible]:
+        return Answer(self._asked(method, fields, answers.listed), read)
+
+    def _asked(
+        self, method: str, fields: Mapping[str, str], opened: Callable[[str, bytearray, Hide], T]
+    ) -> T:
+        """Put a question, and return what stands in its answer."""
         try:
-            return answers.document(method, self._put(method, fields), self._hide)
+            return opened(method, self._put(method, fields), self._hide)
         except (httpx.HTTPError, ServiceError) as exc:
             if self._line.is_hung_up:
                 raise Stopped from None
             error = self._failures.of_a_question(method, exc)
         raise error  # out here, so that it drags no request along, which holds the token
-
-    def _listed(
-        self, method: str, fields: Mapping[str, str], read: Callable[[Row], Legible]
-    ) -> Answer[Legible]:
-        try:
-            return Answer(answers.listed(method, self._put(method, fields), self._hide), read)
-        except (httpx.HTTPError, ServiceError) as exc:
-            if self._line.is_hung_up:
-                raise Stopped from None
-            error = self._failures.of_a_question(method, exc)
-        raise error
 
     def _told(
         self, method: str, content: bytes, *, batch: bool = False, texts: Sequence[str] = ()

@@ -12,13 +12,12 @@ from unittest.mock import Mock, patch
 from lives import live
 
 from semysync.mirror import housekeeping
-from semysync.mirror import store as stores
 from semysync.mirror.copies import extent
 from semysync.mirror.outbox import evidence
 from semysync.mirror.outbox.attempts import NotTaken
 from semysync.mirror.outbox.claims import Claims
 from semysync.mirror.outbox.evidence import Evidence
-from semysync.mirror.tables import boxes, events, followers, missing
+from semysync.mirror.tables import boxes, events, followers, missing, sorting
 from semysync.mirror.tables.purges import Purges
 from semysync.passes import expendable, look, lost, pull, request, search
 from semysync.passes.refresh import Refresher
@@ -135,7 +134,7 @@ def _never_mark_the_vanished():
 
 
 def _overwrite_a_message():
-    return patch.object(stores, "is_another", lambda *_: False)
+    return patch.object(sorting, "is_another", lambda *_: False)
 
 
 def _move_the_mark_without_the_rows():

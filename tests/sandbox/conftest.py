@@ -42,6 +42,12 @@ class Service:
         """The ids of the rows that a list or delete call answers with."""
         return [row["id"] for row in self.ask(method, **params)["data"]]
 
+    def flags(self, id_):
+        """Whether a sent message was fetched, sent, delivered, cancelled: 0 or 1 each."""
+        row = self.ask("outbox_sms", list_id=id_)["data"][0]
+        names = ("is_send_to_phone", "is_send", "is_delivered", "is_cancel")
+        return tuple(row[name] for name in names)
+
     def send(self, text="Hello", phone="+79201234567", device="active"):
         return self.ask("sms", device=device, phone=phone, msg=text)["id"]
 
@@ -79,3 +85,9 @@ def serve(clock):
 def service(serve):
     """Forty messages, two devices, all switches at their defaults."""
     return serve()
+
+
+@pytest.fixture
+def devices(service):
+    """The ids of the account's devices."""
+    return sorted(service.account.devices)

@@ -7,18 +7,6 @@ import pytest
 
 from semysync.sandbox import Account, Switches
 
-
-def flags(service, id_):
-    """fetched, sent, delivered, cancelled"""
-    row = service.ask("outbox_sms", list_id=id_)["data"][0]
-    return tuple(row[flag] for flag in ("is_send_to_phone", "is_send", "is_delivered", "is_cancel"))
-
-
-@pytest.fixture
-def devices(service):
-    return sorted(service.account.devices)
-
-
 # What tests do to it
 
 
@@ -38,7 +26,7 @@ def test_others_send_too(service, clock, devices):
     clock.move(seconds=5)
 
     assert service.account.row("sent", panel)["id_device"] == devices[1]
-    assert flags(service, panel) == (1, 1, 1, 0)
+    assert service.flags(panel) == (1, 1, 1, 0)
     row = service.account.row("sent", typed)
     assert (row["is_out"], row["send"]) == (1, "2026-03-10 17:00:00")
 

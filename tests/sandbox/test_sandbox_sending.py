@@ -4,18 +4,6 @@ from itertools import pairwise
 
 import pytest
 
-
-def flags(service, id_):
-    """fetched, sent, delivered, cancelled"""
-    row = service.ask("outbox_sms", list_id=id_)["data"][0]
-    return tuple(row[flag] for flag in ("is_send_to_phone", "is_send", "is_delivered", "is_cancel"))
-
-
-@pytest.fixture
-def devices(service):
-    return sorted(service.account.devices)
-
-
 # Sending
 
 
@@ -136,7 +124,7 @@ def test_cancel_reaches_one_message_that_waits(service):
 
     row = service.account.row("sent", waiting)
     assert (row["is_cancel"], row["cancel"]) == (1, "2026-03-10 15:00:00.250000")
-    assert flags(service, other) == (0, 0, 0, 0)
+    assert service.flags(other) == (0, 0, 0, 0)
 
 
 @pytest.mark.parametrize("extra", [{}, {"id_sms": 1}])
@@ -147,9 +135,9 @@ def test_cancel_reaches_all_that_wait_for_a_device(service, clock, devices, extr
 
     assert service.ask("cancel_sms", device=devices[0], **extra) == {"code": "0"}
 
-    assert flags(service, handed_over) == (1, 0, 0, 0)
-    assert flags(service, mine) == (0, 0, 0, 1)
-    assert flags(service, others) == (0, 0, 0, 0)
+    assert service.flags(handed_over) == (1, 0, 0, 0)
+    assert service.flags(mine) == (0, 0, 0, 1)
+    assert service.flags(others) == (0, 0, 0, 0)
 
 
 def test_a_cancelled_message_stays_so(service, clock):
@@ -157,7 +145,7 @@ def test_a_cancelled_message_stays_so(service, clock):
     service.ask("cancel_sms", id_sms=id_)
     clock.move(minutes=1)
 
-    assert flags(service, id_) == (0, 0, 0, 1)
+    assert service.flags(id_) == (0, 0, 0, 1)
 
 
 def test_cancel_comes_too_late_without_a_word(service, clock):
@@ -165,7 +153,7 @@ def test_cancel_comes_too_late_without_a_word(service, clock):
     clock.move(seconds=5)
 
     assert service.ask("cancel_sms", id_sms=id_) == {"code": "0"}
-    assert flags(service, id_) == (1, 1, 1, 0)
+    assert service.flags(id_) == (1, 1, 1, 0)
 
 
 def test_cancel_needs_something_to_cancel(service):
@@ -284,10 +272,10 @@ def test_a_delete_may_do_other_than_it_says(serve, takes, says, gone, said):
 def test_a_phone_fetches_sends_and_reports(service, clock):
     id_ = service.send()
 
-    seen = [flags(service, id_)]
+    seen = [service.flags(id_)]
     for seconds in (0.4, 0.6, 1.0):
         clock.move(seconds=seconds)
-        seen.append(flags(service, id_))
+        seen.append(service.flags(id_))
 
     assert seen == [(0, 0, 0, 0), (1, 0, 0, 0), (1, 1, 0, 0), (1, 1, 1, 0)]
     row = service.account.row("sent", id_)
@@ -299,7 +287,7 @@ def test_states_may_be_jumped_over_unseen(service, clock):
     id_ = service.send()
     clock.move(hours=1)
 
-    assert flags(service, id_) == (1, 1, 1, 0)
+    assert service.flags(id_) == (1, 1, 1, 0)
     assert service.account.row("sent", id_)["send"] == "2026-03-10 17:00:01"
 
 
@@ -307,17 +295,17 @@ def test_phones_may_be_slow_or_off(serve, clock):
     service = serve(phone_speed=0.1)
     slow = service.send()
     clock.move(seconds=4)
-    assert flags(service, slow) == (1, 0, 0, 0)
+    assert service.flags(slow) == (1, 0, 0, 0)
 
     service.sandbox.set(phone_speed=0)
     off = service.send()
     clock.move(days=1)
-    assert flags(service, slow) == (1, 0, 0, 0)
-    assert flags(service, off) == (0, 0, 0, 0)
+    assert service.flags(slow) == (1, 0, 0, 0)
+    assert service.flags(off) == (0, 0, 0, 0)
 
     service.sandbox.set(phone_speed=1)
     clock.move(seconds=1)
-    assert flags(service, off) == (1, 1, 0, 0)
+    assert service.flags(off) == (1, 1, 0, 0)
     assert service.account.row("sent", off)["send_to_phone"] == "2026-03-11 15:00:04.650000"
 
 
@@ -325,11 +313,11 @@ def test_a_device_that_is_off_fetches_nothing(service, clock, devices):
     service.account.change_device(devices[0], power=0)
     id_ = service.send(device=devices[0])
     clock.move(hours=1)
-    assert flags(service, id_) == (0, 0, 0, 0)
+    assert service.flags(id_) == (0, 0, 0, 0)
 
     service.account.change_device(devices[0], power=1)
     clock.move(seconds=2)
-    assert flags(service, id_) == (1, 1, 1, 0)
+    assert service.flags(id_) == (1, 1, 1, 0)
 
 
 def test_a_device_without_reports_ends_at_sent(service, clock, devices):
@@ -337,7 +325,7 @@ def test_a_device_without_reports_ends_at_sent(service, clock, devices):
     id_ = service.send(device=devices[0])
     clock.move(hours=1)
 
-    assert flags(service, id_) == (1, 1, 0, 0)
+    assert service.flags(id_) == (1, 1, 0, 0)
 
 
 def test_some_messages_are_answered(serve, clock):
