@@ -77,6 +77,7 @@ class Search:
         self._named: dict[int, tuple[str, str, float, bool]] = {}
         self._doubtful: dict[int, list[int]] = {}
         self._searched_to: int | None = None
+        self._behind: dict[int, str] = {}  # of drafts that wait for an unknown one: why they do
 
     def wants_looks(self) -> bool:
         """
@@ -220,6 +221,7 @@ class Search:
             elif decided == "hold" and draft.error != ON_HOLD:
                 on_hold.append(draft.id)
         self._end_search(ended, on_hold)
+        self._say_who_waits()
 
     def _settle_s(self) -> float:
         return max(self._config.settle_s, 2 * self._lateness_s)
@@ -244,6 +246,18 @@ class Search:
         if on_hold:
             self._evidence.say(dict.fromkeys(on_hold, ON_HOLD))
             log.warning("drafts.on_hold", drafts=on_hold, meaning="a person must decide")
+
+    def _say_who_waits(self) -> None:
+        """Let each draft that waits for an unknown one say so, as long as it does."""
+        behind = {
+            i: f"it waits for draft {lost} to the same number, which begins like it and is unknown"
+            for i, lost in self._evidence.behind().items()
+        }
+        if behind == self._behind:
+            return
+        self._evidence.say({i: s for i, s in behind.items() if self._behind.get(i) != s})
+        self._evidence.clear({i: s for i, s in self._behind.items() if i not in behind})
+        self._behind = behind
 
 
 def _settled(draft: Unknown, decided: Fate) -> Settled | None:

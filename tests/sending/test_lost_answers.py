@@ -1,7 +1,7 @@
 """Where an answer is lost, or does not name what it should: what becomes of the drafts."""
 
 import pytest
-from rig import FINAL, GONE_OUT, LOOK_EVERY_S, LOST, number
+from rig import FINAL, GONE_OUT, LOOK_EVERY_S, LOST, after, number
 
 from semysync.mirror.outbox.evidence import Evidence, Settled
 
@@ -253,6 +253,25 @@ def test_the_other_drafts_of_a_contact_wait_for_an_unknown_one_with_the_same_beg
 
     assert meanwhile == ("unknown", "queued", True)
     assert sorted(rig.made()) == ["Other text", "Same text", "Same text"]
+
+
+def test_a_draft_that_waits_for_an_unknown_one_says_so_for_as_long_as_it_does(make):
+    """Found by the state machine: it stayed queued without a word for as long as nobody decided."""
+    rig = make(lost_answer="hold")
+    rig.sandbox.order_fault(**LOST)
+    first = rig.draft("Same text")
+    rig.steps()
+    second = rig.draft("Same text", send_at=after(rig.time.passed_s + 600))
+    rig.run(120)
+    said = rig.of(second, "error")
+
+    rig.set(first, "cancelled")
+    rig.run(30)
+    taken_back = rig.of(second), rig.of(second, "error")
+    rig.until(second, *GONE_OUT)
+
+    assert said.startswith(f"it waits for draft {first} to the same number")
+    assert taken_back == ("queued", None)
 
 
 # What a review found

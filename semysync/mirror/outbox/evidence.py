@@ -57,7 +57,22 @@ update outbox
 SAY = """
 update outbox
    set error = :error, updated_at = strftime('%Y-%m-%dT%H:%M:%f000Z', 'now')
- where id = :draft_id and error is not :error
+ where id = :draft_id and error is not :error and status in ('queued', 'unknown')
+"""
+
+# As `queue` has it: no other of these goes out while the first is unknown.
+BEHIND = """
+select queued.id, max(lost.id)
+  from outbox as lost cross join outbox as queued on queued.contact = lost.contact
+ where lost.status = 'unknown' and queued.status = 'queued'
+   and substr(queued.text, 1, 60) = substr(lost.text, 1, 60)
+ group by queued.id
+"""
+
+CLEAR = """
+update outbox
+   set error = null, updated_at = strftime('%Y-%m-%dT%H:%M:%f000Z', 'now')
+ where id = :id and status = 'queued' and error = :error
 """
 
 WAITING_FOR_A_LOOK = """
@@ -204,6 +219,16 @@ class Evidence:
                 for message_id in message_ids:
                     attempts.tell(conn, "draft.doubled", message_id, draft_id=draft_id)
                     conn.execute("delete from arrivals where sent_id = ?", (message_id,))
+
+    def behind(self) -> dict[int, int]:
+        """Return the queued drafts that wait for an unknown one, each with that one."""
+        with self._outbox.reading() as conn:
+            return dict(conn.execute(BEHIND).fetchall())
+
+    def clear(self, sentences: Mapping[int, str]) -> None:
+        """Take sentences back from queued drafts, where they still stand there."""
+        with self._outbox.writing() as conn:
+            conn.executemany(CLEAR, [{"id": i, "error": s} for i, s in sentences.items()])
 
     def say(self, sentences: Mapping[int, str]) -> None:
         """Write into drafts why they wait; nothing where it stands there already."""
