@@ -323,8 +323,6 @@ class Refresher:
             as_of = self._store.newest_event()
             try:
                 answer = self._client.sent(Ids(tuple(some)), device_id)
-            except Throttled:
-                raise
             except Refused as refusal:
                 if len(some) > 1 and not is_about_access(refusal):
                     self._list_size, refused = max(1, len(some) // 2), True

@@ -5,11 +5,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from semysync.errors import Refused, Unreadable
+from semysync.errors import Refused, Throttled, Unreadable
 from semysync.mirror.tables.pending import Pending
 from semysync.model import Box
 from semysync.passes import refresh
 from semysync.sandbox import Sandbox, Switches
+from semysync.times import utc_text
 
 NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
@@ -43,6 +44,10 @@ class World:
         self.sync.box(Box.SENT)
         self.sandbox.requests.clear()
         return ids
+
+    def write(self, statement):
+        with self.store.transaction() as conn:
+            conn.execute(statement)
 
     def go_on(self, duration, every=5 * SECOND):
         """Let time pass, with a refresh every so often where one is due."""
@@ -369,6 +374,33 @@ def test_a_device_that_refuses_does_not_stop_the_others(world):
     assert world.status(lost) == "accepted"
 
 
+def test_a_service_that_asks_for_a_pause_is_asked_nothing_more_and_the_rest_stays_due(world):
+    first, second, _ = world.devices
+    (at_first,), (at_second,) = world.pulled(device_id=first), world.pulled(device_id=second)
+    world.clock.now += MINUTE
+    world.sandbox.requests.clear()
+    world.sandbox.order_fault("http_429", method="outbox_sms")
+
+    outcome = world.sync.refresh()
+
+    assert isinstance(outcome.failure, Throttled)
+    (asked,) = world.lists()
+    assert world.rows(
+        "select message_id from pending where due_at <= ?", utc_text(world.clock.now)
+    ) == [(({at_first, at_second} - set(asked)).pop(),)]
+
+
+def test_what_is_roused_within_the_second_in_which_it_was_asked_for_is_due(world):
+    (number,) = world.pulled()
+    world.refresh_after(MINUTE)
+    world.account.change("sent", number, **DELIVERED)
+
+    Pending(world.store).rouse(world.devices, world.clock.now)
+    world.refresh_after(SECOND)
+
+    assert world.status(number) == "delivered"
+
+
 # What vanishes, and what only seems to.
 
 
@@ -391,6 +423,25 @@ def test_a_vanished_message_is_marked_after_hours_and_never_deleted(world, switc
     ]
     assert world.told(number)[-1] == ("message.missing", None)
     assert world.rows("select message_id from pending order by 1") == [(i,) for i in others]
+
+
+def test_whichever_question_is_answered_by_the_wish_for_a_pause_nothing_is_missing_by_that(world):
+    (number,) = world.pulled()
+    world.account.remove("sent", [number])
+    for nth in range(1, 20):
+        world.clock.now += 7 * HOUR
+        world.write("update pending set absences = 9, absent_since = asked_at, due_at = asked_at")
+        world.sandbox.requests.clear()
+        world.sandbox.order_fault("http_429", nth=nth)
+        failure = world.sync.refresh().failure
+        if len(world.sandbox.requests) < nth:  # none was left to be answered so
+            break
+        assert isinstance(failure, Throttled)
+        assert world.missing() == []
+        world.sandbox.forget_orders()
+
+    assert nth > 5
+    assert world.missing() == [number]
 
 
 def test_a_message_that_comes_back_is_no_longer_missing(world):

@@ -152,6 +152,29 @@ def test_a_refusal_is_a_finding_and_a_wish_for_a_pause_is_none():
         scope.probe(account, FakeMirror({1: 1, 2: 2}), Box.SENT, {1, 2})
 
 
+class Hiding(FakeAccount):
+    """Hides what its devices show, and refuses to show one."""
+
+    error = Refused("it is gone", code="-5")
+
+    def messages(self, box, which, device_id):
+        if device_id == 2:
+            raise self.error
+        return super().messages(box, which, device_id)
+
+
+def test_what_a_device_does_not_show_either_is_not_hidden_and_a_wish_for_a_pause_proves_nothing():
+    held = {1: 1, 2: 2, 3: 1}
+    account = Hiding(held, hides=frozenset({2}))
+
+    found = scope.probe(account, FakeMirror(held), Box.SENT, {1, 2})
+    account.error = Throttled("later", retry_after_s=None)
+
+    assert found == Findings(shown=frozenset({1}))
+    with pytest.raises(Throttled):
+        scope.probe(account, FakeMirror(held), Box.SENT, {1, 2})
+
+
 def test_an_answer_without_rows_speaks_against_the_account_never_for_it():
     account = FakeAccount({1: 1, 2: 2}, hides=frozenset({1, 2}))
 

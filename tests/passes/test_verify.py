@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from semysync.errors import Unreadable
+from semysync.errors import Refused, Throttled, Unreadable
 from semysync.mirror.tables import audits, missing
 from semysync.mirror.tables.audits import Audit
 from semysync.model import Box
@@ -445,6 +445,43 @@ def test_a_run_that_is_cut_off_goes_on_and_says_the_same(world, repair):
     days = world.report.audit.days(Box.INBOX)
     assert sum(day.account for day in days) == len(world.account.ids("inbox"))
     assert world.equal() is repair
+
+
+def test_a_run_goes_on_after_each_pause_that_the_service_asks_for_and_proves_all(world):
+    number = world.account.ids("inbox")[5]
+    world.account.remove("inbox", [number])
+    for nth in range(1, 20):
+        world.sandbox.order_fault("http_429", nth=nth)
+        try:
+            found = world.verify()
+        except Throttled:
+            world.sandbox.forget_orders()
+            continue
+        break
+
+    assert nth > 3
+    assert found == {("inbox", number): "vanished"}
+    assert world.report.unproven == []
+
+
+def test_a_part_that_is_refused_is_told_and_the_others_are_compared(world):
+    number = world.account.ids("inbox")[5]
+    world.account.remove("inbox", [number])
+    world.sandbox.order_fault("http_404", method="outbox_sms", times=0)
+
+    assert world.verify() == {("inbox", number): "vanished"}
+
+    assert len(world.report.unproven) == len(world.account.devices)
+    assert all(told.startswith("sent of device ") for told in world.report.unproven)
+
+
+def test_where_every_part_is_refused_nothing_counts_as_compared(world):
+    world.sandbox.order_fault("http_404", times=0)
+
+    with pytest.raises(Refused):
+        world.verify()
+
+    assert not world.told("verify.found")
 
 
 def test_a_run_of_yesterday_is_not_gone_on_with(world):
