@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from semysync.errors import Refused, Unbounded, Unreachable, Unreadable
+from semysync.errors import Refused, TooLarge, Unbounded, Unreachable, Unreadable
 from semysync.mirror.tables.marks import Mark
 from semysync.model import Box, Received
 from semysync.passes.pull import Progress, Puller, first_loaded, looked, start_of
@@ -152,8 +152,34 @@ def test_history_from_a_date_mirrors_every_message_of_it_and_few_others(
     assert rows("select count(*) from sent where created_at < ?", before) == [(0,)]
 
 
-def test_history_from_before_the_first_message_is_all_of_it(sandbox, make_sync, rows):
-    make_sync(history=date(2001, 1, 1)).once()
+def test_history_from_a_date_begins_at_the_lowest_id_of_a_later_date(sandbox, make_sync, rows):
+    sandbox.set(date_filter_clock="printed")
+    ids = sandbox.account.ids("inbox")
+    newest = sandbox.account.row("inbox", ids[-1])["date"]
+    sandbox.account.change("inbox", ids[3], date=newest)
+
+    make_sync(history=date.fromisoformat(newest[:10]), by_device=False).once()
+
+    assert rows("select min(id) from inbox") == [(ids[3],)]
+
+
+def test_history_none_begins_nowhere_until_the_newest_message_is_known(sandbox, make_sync, rows):
+    sandbox.order_fault("http_500", method="inbox_sms")
+    sync = make_sync(history="none", by_device=False)
+
+    failed = sync.once()[1]
+
+    assert isinstance(failed.failure, Unreadable)
+    assert rows("select count(*) from inbox") == [(0,)]
+    sync.once()
+    assert rows("select floor_id from marks where box = 'inbox'") == [
+        (max(sandbox.account.ids("inbox")),)
+    ]
+
+
+@pytest.mark.parametrize("since", [date(2001, 1, 1), date.min])
+def test_history_from_before_the_first_message_is_all_of_it(sandbox, make_sync, rows, since):
+    make_sync(history=since).once()
 
     assert rows("select count(*) from inbox") == [(len(list(sandbox.account.ids("inbox"))),)]
 
@@ -438,6 +464,24 @@ def test_what_an_unproven_answer_has_shown_is_stored(store, rows):
 
     assert rows("select count(*) from inbox") == [(99,)]
     assert store.mark(Box.INBOX, 0).last_id == 500
+
+
+def test_a_service_that_cannot_show_the_least_part_of_a_box_is_given_up(store):
+    """Whatever is asked for, a minute of days long ago as well: the answer is too large."""
+
+    class Endless:
+        asked = 0
+
+        def messages(self, *_question):
+            self.asked += 1
+            raise TooLarge("inbox_sms: the answer is too large", seen=[])
+
+    account = Endless()
+
+    with pytest.raises(TooLarge):
+        Puller(account=account, mirror=store, now=lambda: NOW).pull(Progress(Box.INBOX, 0))
+
+    assert account.asked < 100
 
 
 @pytest.mark.parametrize("fault", [{"fault": "http_429"}, {"wrong_token": "http_401"}])

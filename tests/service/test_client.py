@@ -213,6 +213,22 @@ def test_what_a_failed_question_means(client, sandbox, switches, error, words):
 
 
 @pytest.mark.parametrize(
+    ("response", "error", "words"),
+    [
+        (httpx.Response(204), Unreadable, "an answer without contents .HTTP 204"),
+        (httpx.Response(200, json={}), Unreadable, "the answer says nothing"),
+        (httpx.Response(200, json={"code": "E7"}), Refused, "refuses .code E7"),
+        (httpx.Response(400, json={"code": 0, "balance": 3}), Refused, "refuses .HTTP 400"),
+    ],
+)
+def test_what_an_answer_means_that_says_next_to_nothing(response, error, words):
+    with pytest.raises(ServiceError, match=words) as raised:
+        answering(lambda _: response).user()
+
+    assert type(raised.value) is error
+
+
+@pytest.mark.parametrize(
     ("switches", "error"),
     [
         ({"fault": "html"}, AnswerLost),

@@ -205,6 +205,16 @@ def test_a_row_without_an_id_never_stops_the_others():
     assert worse == Illegible("the row is no object", "7")
 
 
+def test_a_number_beyond_all_reason_costs_its_row_and_no_other():
+    body = b'{"data": [{"id": 1, "x": %s}, {"id": 2}]}' % (b"9" * 5000)
+
+    bad, after = reading.each(answers.listed("inbox_sms", body).rows, reading.received)
+
+    assert isinstance(bad, Illegible)
+    assert bad.reason == "the row is no JSON"
+    assert after.id == 2
+
+
 @pytest.mark.parametrize("number", [0, -3, True, 1.5, "x", "", [], 2**63, "9" * 30])
 def test_an_id_that_cannot_be_one_is_kept_as_an_illegible_row(number):
     (row,) = read(ROW | {"id": number})
