@@ -55,6 +55,11 @@ class Child:
     def go(self):
         self._pipe.send("go")
 
+    def leave(self):
+        """Let it end by itself, once it has said its last word."""
+        self._pipe.close()
+        os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
+
     def end(self):
         self._pipe.close()
         os.kill(self.pid, signal.SIGKILL)
@@ -93,7 +98,10 @@ def child(steps, *args, **how):
 def in_child(act, *args, **how):
     """Return what `act` returns in a child of its own, or raise what it raises there."""
     with child(act, *args, **how) as started:
-        return started.said()
+        try:
+            return started.said()
+        finally:
+            started.leave()
 
 
 @contextmanager
