@@ -241,8 +241,18 @@ def open_store(path: Path, locale: Locale = ANYWHERE) -> Iterator["Store"]:
 @contextmanager
 def progress_bars(*, stay: bool) -> Iterator[Callable[["Progress"], None]]:
     """Show a bar for each box on a terminal, which may stay there; elsewhere nothing."""
+    with bars(stay=stay) as show:
+        yield of_boxes(show)
+
+
+Show = Callable[[str, float, int], None]  #: a bar: its name, how much is done, and messages
+
+
+@contextmanager
+def bars(*, stay: bool) -> Iterator[Show]:
+    """Show bars on a terminal, which may stay there; elsewhere nothing."""
     if not sys.stderr.isatty():
-        yield lambda _: None
+        yield lambda _name, _share, _messages: None
         return
     from rich.console import Console
     from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
@@ -254,18 +264,25 @@ def progress_bars(*, stay: bool) -> Iterator[Callable[["Progress"], None]]:
         TextColumn("{task.fields[messages]:>9,} messages"),
         TimeElapsedColumn(),
     )
-    with Bars(*columns, console=Console(stderr=True), transient=not stay) as bars:
+    with Bars(*columns, console=Console(stderr=True), transient=not stay) as shown:
         tasks = {}
 
-        def watch(progress: "Progress") -> None:
-            key = progress.box, progress.device_id
-            if key not in tasks:
-                of = f" of device {progress.device_id}" if progress.device_id else ""
-                tasks[key] = bars.add_task(f"{progress.box}{of}", total=1.0, messages=0)
-            messages = progress.added + progress.changed
-            bars.update(tasks[key], completed=progress.share, messages=messages)
+        def show(name: str, share: float, messages: int) -> None:
+            if name not in tasks:
+                tasks[name] = shown.add_task(name, total=1.0, messages=0)
+            shown.update(tasks[name], completed=share, messages=messages)
 
-        yield watch
+        yield show
+
+
+def of_boxes(show: Show) -> Callable[["Progress"], None]:
+    """Return what shows the progress of a pull as a bar for each box."""
+
+    def watch(progress: "Progress") -> None:
+        of = f" of device {progress.device_id}" if progress.device_id else ""
+        show(f"{progress.box}{of}", progress.share, progress.added + progress.changed)
+
+    return watch
 
 
 def summary(outcome: "Outcome") -> dict[str, object]:

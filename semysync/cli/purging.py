@@ -2,8 +2,8 @@
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ import click
 
 from semysync.cli.options import config_option, configured, database_option, examples, json_option
 from semysync.cli.printing import complain, print_json, print_table
-from semysync.cli.pulling import advice, make_sync, progress_bars
+from semysync.cli.pulling import advice, bars, make_sync, of_boxes
 from semysync.config import Config
 from semysync.errors import PurgeUnsafe
 from semysync.model import Box
@@ -70,15 +70,14 @@ def _do(settings: Config, path: Path, *, as_json: bool) -> None:
     from semysync.service.connecting import client_for
 
     log.silence()
-    token = settings.token()
+    token, most = settings.token(), settings.purge.max_per_pass
     try:
         with (
             Store.open(path, settings.locale()) as store,
             Lock(path, Right.PURGE),
             Purges(path) as purges,
             client_for(settings, token) as client,
-            progress_bars(stay=False) as watch,
-            _bar(settings.purge.max_per_pass) as told,
+            bars(stay=False) as show,
         ):
             if stopped(purges.conn):
                 purges.begin_anew()
@@ -86,13 +85,13 @@ def _do(settings: Config, path: Path, *, as_json: bool) -> None:
                 client,
                 store,
                 purges,
-                make_sync(settings, client, store, watch),
+                make_sync(settings, client, store, of_boxes(show)),
                 settings.purge,
                 region=settings.contacts.region,
                 backup=settings.backup,
                 replica=settings.replica,
                 most_requests=sys.maxsize,
-                watch=told,
+                watch=lambda gone: show("deleted", gone / most, gone),
             ).once()
     except KeyboardInterrupt:
         complain("stopped; what was asked for last is looked into by the next purge")
@@ -104,28 +103,9 @@ def _do(settings: Config, path: Path, *, as_json: bool) -> None:
     else:
         for box, count in gone.items():
             click.echo(f"{box:<8} {count:,} deleted at the service")
-        if purged.messages >= settings.purge.max_per_pass:
+        if purged.messages >= most:
             click.echo("as many as may go at a time: there may be more")
     _finish(purged)
-
-
-@contextmanager
-def _bar(most: int) -> Iterator[Callable[[int], None]]:
-    """Show on a terminal how many messages of those that may go are gone; elsewhere nothing."""
-    if not sys.stderr.isatty():
-        yield lambda _: None
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as bars:
-        task = bars.add_task("deleted", total=most, start=False, visible=False)
-
-        def told(gone: int) -> None:
-            bars.start_task(task)
-            bars.update(task, completed=gone, visible=True)
-
-        yield told
 
 
 def _finish(purged: "Purged") -> None:

@@ -1,72 +1,18 @@
 """`init` as a new user types it, and as a script does; with the service well, sick and refusing."""
 
-import fcntl
 import json
-import os
-import pty
-import subprocess
-import termios
-import time
-from contextlib import contextmanager
 
 import pytest
 from born import run
-from processes import PATIENCE_S, TOKEN
+from processes import TOKEN
+from typist import at_own_terminal
 
 from semysync.config import load
 
 
-class Typist:
-    """Somebody at a terminal: waits for a question, and types an answer."""
-
-    def __init__(self, number):
-        self.number, self.shown = number, ""
-
-    def answers(self, question, answer):
-        ends = time.monotonic() + PATIENCE_S
-        seen = len(self.shown)
-        while question not in self.shown[seen:]:
-            assert time.monotonic() < ends, self.shown
-            self._read()
-        os.write(self.number, answer.encode() + b"\n")
-
-    def rest(self):
-        while self._read():
-            pass
-        return self.shown
-
-    def _read(self):
-        try:
-            piece = os.read(self.number, 65536)
-        except OSError:
-            return False
-        self.shown += piece.decode().replace("\r\n", "\n")
-        return bool(piece)
-
-
-@contextmanager
 def typing(program, *args):
-    """Run `init` on a terminal of its own."""
-    ours, theirs = pty.openpty()
-    with subprocess.Popen(
-        program._command(("init", *args), None),
-        env=program.env | {"NO_COLOR": "1", "COLUMNS": "100"},
-        cwd=program.home,
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-        start_new_session=True,
-        preexec_fn=_take_the_terminal,  # noqa: PLW1509  the token is read from /dev/tty
-    ) as process:
-        os.close(theirs)
-        process.typist = Typist(ours)
-        yield process
-        process.kill()
-    os.close(ours)
-
-
-def _take_the_terminal():
-    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    """Run `init` at a terminal."""
+    return at_own_terminal(program, "init", *args)  # the token is read from /dev/tty
 
 
 def feed(program, text, *args):
