@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl
 
 from python_multipart import FormParser
 from python_multipart.exceptions import FormParserError
-from python_multipart.multipart import parse_options_header
+from python_multipart.multipart import Field, parse_options_header
 
 from semysync.mirror.tables.unconfirmed import Hint
 from semysync.service import reading
@@ -96,13 +96,9 @@ def _document(body: bytes) -> list[tuple[str, str]]:
 def _multipart(body: bytes, boundary: bytes) -> list[tuple[str, str]]:
     found: list[tuple[bytes, bytes]] = []
 
-    def take(field: object) -> None:
-        if len(found) >= MOST_FIELDS:
-            return
-        name = getattr(field, "field_name", None)
-        value = getattr(field, "value", None)
-        if isinstance(name, bytes) and isinstance(value, bytes):
-            found.append((name, value))
+    def take(field: Field) -> None:
+        if len(found) < MOST_FIELDS:
+            found.append((field.field_name or b"", field.value or b""))
 
     try:
         parser = FormParser(

@@ -88,7 +88,7 @@ class Listener:
         self._devices: dict[str, set[int]] = {}
         self._stopping = Event()
         self._listening = Event()
-        self._doorbell: Doorbell | None = None
+        self._doorbell: Doorbell  # of the loop that serves
         self._end: Callable[[], object] | None = None
         self._thread = Thread(target=self._until_stopped, name="listener", daemon=True)
 
@@ -198,8 +198,7 @@ class Listener:
                 outcome = "too_many"
         self._metrics.called(box, outcome)
         log.debug("webhook.called", path=f"/webhook/***/{request.path_params['end']}")
-        if self._doorbell:
-            self._doorbell.press(box)
+        self._doorbell.press(box)
         return _answer("ok")
 
     def _is_known(self, secret: str) -> bool:

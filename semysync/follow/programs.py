@@ -180,10 +180,7 @@ class _Program(AbstractContextManager["_Program"]):
 
     def _hear(self) -> bool:
         """Take what it has printed; return whether there may be more."""
-        try:
-            printed = os.read(self._from_it, AT_ONCE)
-        except BlockingIOError:
-            return True
+        printed = os.read(self._from_it, AT_ONCE)
         self._output.add(printed)
         return bool(printed)
 
@@ -191,8 +188,6 @@ class _Program(AbstractContextManager["_Program"]):
         """Give it some of its input; return whether there is more that it wants."""
         try:
             self._given = self._given[os.write(self._to_it, self._given[:AT_ONCE]) :]
-        except BlockingIOError:
-            return True
         except BrokenPipeError:  # it does not read
             return False
         return bool(self._given)

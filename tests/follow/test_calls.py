@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from semysync.follow.calls import fields_of, hint_of
+from semysync.follow.calls import MOST_FIELDS, fields_of, hint_of
 from semysync.follow.hints import Doorbell
 
 FIELDS = {
@@ -90,6 +90,12 @@ def test_what_the_body_lacks_may_stand_in_the_query():
         ("multipart/form-data; boundary=b", b"no boundary at all", {}),
         ("multipart/form-data; boundary=" + "b" * 5000, b"--b", {}),
         ("application/x-www-form-urlencoded", b"&".join([b"a=1"] * 5000), {}),
+        (
+            "multipart/form-data; boundary=b",
+            b'--b\r\nContent-Disposition: form-data; name="a"\r\n\r\n1\r\n' * MOST_FIELDS
+            + b'--b\r\nContent-Disposition: form-data; name="id"\r\n\r\n7\r\n--b--',
+            {"a": "1"},
+        ),
         ("application/x-www-form-urlencoded", b"id=%ff%fe", {"id": "\ufffd\ufffd"}),
     ],
 )

@@ -696,6 +696,93 @@ def test_a_program_is_given_up_at_its_limit():
     assert outcome == ("it took longer than 0.1 s, and was ended", None, "", False)
 
 
+@pytest.fixture
+def hasty(monkeypatch):
+    monkeypatch.setattr(hooks_module, "AGAIN_S", 0.01)
+    monkeypatch.setattr("semysync.mirror.file.BUSY_S", 0.01)
+
+
+@pytest.mark.usefixtures("hasty")
+def test_a_mirror_that_is_locked_at_the_start_delays_a_hook_and_loses_nothing(
+    followers_of, happen, receiver, mirror
+):
+    with capture_logs() as logged:
+        with closing(sqlite3.connect(mirror, isolation_level=None)) as other:
+            other.execute("begin immediate")
+            followers_of(hook("tell", url=receiver.url))
+            wait_until(lambda: len(logged) == 2)
+        wait_until(lambda: is_known(mirror, "tell"))
+        happen("one")
+        wait_until(lambda: receiver.calls)
+
+    assert [line["event"] for line in logged] == ["hooks.delayed", "hook.stands_still"]
+
+
+@pytest.mark.usefixtures("hasty")
+def test_events_are_heard_again_once_the_mirror_can_be_read(followers_of, happen, receiver, mirror):
+    aside = mirror.rename(mirror.with_name("aside.db"))
+    with capture_logs() as logged:
+        followers_of(happened=print)
+        wait_until(lambda: "events.unheard" in [line["event"] for line in logged])
+        aside.rename(mirror)
+        followers_of(hook("tell", url=receiver.url))
+        happen("one")
+        wait_until(lambda: receiver.calls)
+
+
+def is_known(mirror, name):
+    with closing(connect(mirror)) as conn:
+        return followers.position(conn, name) is not None
+
+
+def test_a_hook_that_lacks_something_is_told_at_the_start(followers_of, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+
+    with capture_logs() as logged:
+        followers_of(hook("tell", notify=["json://localhost"]))
+
+    assert (logged[0]["event"], logged[0]["hook"]) == ("hook.lacks", "tell")
+    assert "pip install 'semysync[notify]'" in logged[0]["error"]
+
+
+def test_a_replay_that_comes_while_events_are_passed_over_stands(
+    follow, happen, mirror, deliveries
+):
+    action = Noted()
+    follower = follow(action, match={"text": "two"})
+    happen("two", "one")
+    go(follower, lambda: deliveries("status") == [("done",)])
+    look_ahead = follower._look_ahead
+
+    def and_set_back(*args):
+        ahead = look_ahead(*args)
+        set_back(mirror, 1)
+        follower._look_ahead = look_ahead
+        return ahead
+
+    follower._look_ahead = and_set_back
+    follower.step()
+    rest(follower)
+
+    assert action.texts == ["two", "two"]
+
+
+def test_a_stop_ends_the_wait_for_a_mirror_that_is_locked(follow, happen, mirror, monkeypatch):
+    monkeypatch.setattr("semysync.mirror.file.BUSY_S", 0.01)
+    stopping = Event()
+    with closing(sqlite3.connect(mirror, isolation_level=None)) as other:
+
+        def lock(*_):
+            other.execute("begin immediate")
+            stopping.set()
+            return Outcome(None)
+
+        follower = follow(lock, stopping=stopping)
+        happen("one")
+
+        assert follower.step() == 0
+
+
 def test_followers_name_what_they_are(mirror):
     assert Follower(hook("tell"), Noted(), mirror).name == "tell"
 

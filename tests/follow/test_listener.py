@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
+import uvicorn
 from processes import wait_until
 from prometheus_client.parser import text_string_to_metric_families
 from structlog.testing import capture_logs
@@ -18,7 +19,8 @@ from structlog.testing import capture_logs
 from semysync.config import Config
 from semysync.config.listening import Address, Http
 from semysync.follow import hints, listener
-from semysync.follow.hints import Awaited
+from semysync.follow.calls import hint_of
+from semysync.follow.hints import Awaited, Settling
 from semysync.follow.listener import LARGEST_CALL, Listener, Served
 from semysync.follow.metrics import Metrics
 from semysync.follow.serving import Following
@@ -505,6 +507,71 @@ def test_secrets_that_cannot_be_read_are_told(mirror, tmp_path):
 
     assert logged[0]["event"] == "http.without_webhooks"
     assert "cannot read the secrets of webhooks" in logged[0]["error"]
+
+
+def test_a_server_that_breaks_is_told_and_begins_anew(mirror, monkeypatch):
+    monkeypatch.setattr(listener, "AGAIN_S", 0.01)
+    serve, broken = uvicorn.Server.serve, []
+
+    async def breaks_once(server, sockets):
+        if not broken:
+            broken.append(server)
+            raise LookupError("what should never happen")
+        await serve(server, sockets)
+
+    monkeypatch.setattr(uvicorn.Server, "serve", breaks_once)
+    ears = Ears(mirror)
+    with capture_logs() as logged:
+        ears.listener.start()
+        wait_until(lambda: len(logged) == 3)
+        assert httpx.get(ears.url).status_code == 404
+        ears.listener.stop()
+
+    assert [entry["event"] for entry in logged] == [
+        "http.listening",
+        "http.broke",
+        "http.listening",
+    ]
+
+
+def test_a_stop_that_comes_just_as_it_begins_to_serve_is_heard(mirror, monkeypatch):
+    ears = Ears(mirror)
+    bound = listener._bound
+
+    def and_stopped(address):
+        ears.listener._stopping.set()
+        return bound(address)
+
+    monkeypatch.setattr(listener, "_bound", and_stopped)
+    ears.listener.start()
+    ears.listener.stop()
+
+    assert not ears.listener._thread.is_alive()
+
+
+def test_what_was_never_started_can_be_stopped(mirror):
+    Following(Config(http=Http(listen="127.0.0.1:8026")), mirror, print).stop()
+
+
+def test_a_mirror_that_is_gone_for_a_while_costs_no_hint(mirror, ask, monkeypatch):
+    monkeypatch.setattr(hints, "LOOK_EVERY_S", 0.01)
+    monkeypatch.setattr(hints, "SETTLE_S", -1)
+    awaited = Awaited(mirror)
+    settling = Settling(awaited)
+    aside = mirror.rename(mirror.with_name("aside.db"))
+    awaited.add(hint_of("inbox", {"id": "7"}))
+    with capture_logs() as logged:
+        settling.start()
+        wait_until(lambda: logged)
+        aside.rename(mirror)
+        with Store.open(mirror) as store:
+            now = datetime.now(UTC) + timedelta(days=1)
+            store.save_pass(Pass(kind="inbox", started_at=utc_text(now)), now=now)
+        wait_until(lambda: not len(awaited))
+        settling.stop()
+
+    assert ask("select message_id from unconfirmed") == [(7,)]
+    assert [entry["event"] for entry in logged][1:] == ["webhook.unconfirmed"]
 
 
 def test_it_is_ended_though_a_call_is_under_way(mirror):

@@ -3,12 +3,13 @@
 import json
 import logging
 import sys
+from threading import Event
 
 import pytest
 
 from semysync.config import Hook
 from semysync.event_kinds import KINDS
-from semysync.follow.actions import WITHOUT_APPRISE, Notify, lacking
+from semysync.follow.actions import WITHOUT_APPRISE, Notify, action_of, lacking
 from semysync.follow.sample import sample
 from semysync.follow.words import in_words
 
@@ -24,7 +25,7 @@ def target(receiver):
 
 
 def test_a_message_is_a_notification_with_who_wrote_and_what(receiver, target):
-    outcome = Notify([target])(TELLING, "")
+    outcome = action_of(Hook(name="a", notify=[target]), Event())(TELLING, "")
 
     assert outcome.why is None
     ((_, body),) = receiver.calls
@@ -47,6 +48,15 @@ def test_what_fails_is_told_without_the_secrets_of_the_address(receiver, target)
     assert "hush" not in outcome.why
 
 
+def test_a_plug_in_that_breaks_is_a_failure_and_what_it_says_stays_secret(monkeypatch):
+    def breaks(*_):
+        raise LookupError("verysecret")
+
+    monkeypatch.setattr("apprise.Apprise.add", breaks)
+
+    assert Notify(["tgram://verysecret/1"])(TELLING, "").why == "tgram: LookupError"
+
+
 def test_nothing_of_what_apprise_says_is_logged(receiver, target, capfd):
     logged = []
     root = logging.NullHandler()
@@ -56,6 +66,7 @@ def test_nothing_of_what_apprise_says_is_logged(receiver, target, capfd):
 
     try:
         Notify([target])(TELLING, "")
+        logging.getLogger("apprise").error("said when nobody has asked it, as its threads may")
     finally:
         logging.getLogger().removeHandler(root)
 
@@ -103,6 +114,9 @@ def test_words_name_the_contact_and_why_a_draft_failed():
         "To Ann: rejected",
         "This is a test of a semysync hook.\n\nsms: the service has answered code 3",
     )
+    assert in_words(
+        {"kind": "message.missing", "message": {"direction": "in", "contact": "Bob", "text": "Hi"}}
+    ) == ("From Bob: missing", "Hi")
     assert in_words(sample(["device.battery_low"], AT)) == (
         "Phone desk: battery low",
         "Its battery is low. Battery: 12 %.",

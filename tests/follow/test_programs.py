@@ -45,6 +45,7 @@ def test_one_that_does_not_read_its_input_is_fine():
         ("raise SystemExit(3)", "it ended with 3"),
         ("import os; os.kill(os.getpid(), 11)", "it was ended by SIGSEGV"),
         ("import os; os.kill(os.getpid(), 15)", "it was ended by SIGTERM"),
+        ("import os; os.kill(os.getpid(), 40)", "it was ended by signal 40"),
         ("import os; os.close(1); os.close(2); import time; time.sleep(.1)", None),
     ],
 )
@@ -102,6 +103,16 @@ def test_what_it_leaves_behind_with_its_output_is_not_waited_for():
     assert time.monotonic() - began < 2
 
 
+def test_what_it_leaves_behind_with_its_input_is_not_waited_for(monkeypatch):
+    monkeypatch.setattr(programs, "AFTER_END_S", 5)
+
+    began = time.monotonic()
+    ended = run("sh", "-c", "exec 3<&0; sleep 3 <&3 >/dev/null 2>&1 &", given=b"x" * 1_000_000)
+
+    assert ended == (None, "", False)
+    assert time.monotonic() - began < 2
+
+
 def test_it_is_ended_a_moment_after_the_daemon_is(monkeypatch):
     monkeypatch.setattr(programs, "GRACE_S", 0.1)
     stopping = Event()
@@ -125,6 +136,7 @@ def test_one_that_ends_within_that_moment_has_done_its_work():
         ("no-such-program-anywhere", "there is no program no-such-program-anywhere"),
         ("/etc/passwd", "/etc/passwd may not be run"),
         ("/", "/ may not be run"),
+        ("a\0b", "a\0b cannot be run: embedded null byte"),
     ],
 )
 def test_one_that_cannot_be_started_is_told(program, why):
