@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+HIGHEST_ID = 2**63 - 1  #: of a message, a draft, a device: what SQLite can hold
+
 
 class Box(StrEnum):
     """Where the account keeps a message. Their ids are two spaces (likely)."""

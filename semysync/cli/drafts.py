@@ -16,23 +16,25 @@ import click
 
 from semysync.cli import completing
 from semysync.cli.options import (
+    agreed,
     config_option,
     configured,
     database_option,
     examples,
     json_option,
     reader_path,
+    yes_option,
 )
-from semysync.cli.printing import complain, one_line, print_json
+from semysync.cli.printing import complain, counted, one_line, print_json
 from semysync.mirror.file import explained, open_reader, writing
 from semysync.mirror.lock import Right, is_held
 from semysync.mirror.outbox import drafts
 from semysync.mirror.outbox.drafts import ENDED, WAITING, Outcome
+from semysync.model import HIGHEST_ID
 
 if TYPE_CHECKING:
     from semysync.passes.cancel import Cancelled
 
-HIGHEST_ID = 2**63 - 1
 AT_ONCE = 200  #: drafts in one transaction
 NAMED = 10  #: so many messages are named in a sentence
 
@@ -47,9 +49,6 @@ def ids_argument(*statuses: str, required: bool = True) -> Callable[[Any], Any]:
         required=required,
         shell_complete=completing.drafts(*statuses),
     )
-
-
-yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
 
 
 @contextmanager
@@ -221,32 +220,16 @@ def release_all(path: Path, *, yes: bool, as_json: bool) -> None:
     """Release every draft that is held now, once a person agrees."""
     with writing_drafts(path) as conn:
         count, highest = drafts.held(conn)
-        question = f"Release {counted_drafts(count)}? They go out at once"
+        question = f"Release {counted(count, 'held draft')}? They go out at once"
         if count and not agreed(question, yes=yes):
             sys.exit(1)
         released = drafts.release_all(conn, highest) if count else 0
     if as_json:
         print_json({"released": released})
     else:
-        click.echo(f"Released {counted_drafts(released)}.")
+        click.echo(f"Released {counted(released, 'held draft')}.")
     if released:
         warn_without_daemon(path)
-
-
-def counted_drafts(count: int) -> str:
-    """Say a number of held drafts."""
-    return f"{count:,} held draft{'' if count == 1 else 's'}"
-
-
-def agreed(question: str, *, yes: bool) -> bool:
-    """Ask, unless --yes is given; where nobody can be asked that is needed."""
-    if yes:
-        return True
-    if not sys.stdin.isatty():
-        raise click.UsageError(
-            f"{question.partition('?')[0]}: nobody can be asked here, so say --yes"
-        )
-    return click.confirm(question, err=True)
 
 
 # All that waits at a device.
@@ -274,7 +257,7 @@ def cancel_device(
         known = len(drafts.open_messages(conn, number))
         here = drafts.still_here(conn, number)
         question = (
-            f"Cancel all that {name} has not fetched yet? The mirror knows {messages(known)} of it "
+            f"Cancel all that {name} has not fetched yet? The mirror knows {counted(known, 'message')} of it "
             "that may wait"
         )
         if not agreed(question, yes=yes):
@@ -304,14 +287,9 @@ def cancel_device(
     finish_cancel(found)
 
 
-def messages(count: int) -> str:
-    """Say a number of messages."""
-    return f"{count:,} message{'' if count == 1 else 's'}"
-
-
 def print_cancelled(found: "Cancelled", name: str) -> None:
     """Say how many messages are really cancelled, and which are not."""
-    click.echo(f"Cancelled {messages(len(found.cancelled))} of {name}.")
+    click.echo(f"Cancelled {counted(len(found.cancelled), 'message')} of {name}.")
     for number, status in found.too_late[:NAMED]:
         click.echo(f"too late  message {number} is {status}")
     if len(found.too_late) > NAMED:
@@ -319,7 +297,9 @@ def print_cancelled(found: "Cancelled", name: str) -> None:
     if found.waiting:
         some = ", ".join(map(str, found.waiting[:NAMED]))
         more = " …" if len(found.waiting) > NAMED else ""
-        click.echo(f"waiting   {messages(len(found.waiting))} not cancelled: {some}{more}")
+        click.echo(
+            f"waiting   {counted(len(found.waiting), 'message')} not cancelled: {some}{more}"
+        )
 
 
 def finish_cancel(found: "Cancelled") -> None:

@@ -7,9 +7,16 @@ from pathlib import Path
 import click
 
 from semysync.cli import completing
-from semysync.cli.drafts import agreed
-from semysync.cli.options import config_option, database_option, examples, json_option, reader_path
-from semysync.cli.printing import complain, print_json
+from semysync.cli.options import (
+    agreed,
+    config_option,
+    database_option,
+    examples,
+    json_option,
+    reader_path,
+    yes_option,
+)
+from semysync.cli.printing import complain, counted, print_json
 from semysync.mirror.file import explained
 from semysync.mirror.outbox.drafts import open_outbox
 from semysync.mirror.reading import person
@@ -19,7 +26,7 @@ from semysync.mirror.reading import person
     epilog=examples("semysync forget +79201234567", "semysync forget +79201234567 --yes --json")
 )
 @click.argument("contact", shell_complete=completing.contacts)
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@yes_option
 @config_option
 @database_option
 @json_option
@@ -61,7 +68,8 @@ def forget(
     if as_json:
         print_json({"messages": gone.messages, "drafts": gone.drafts})
     else:
-        click.echo(f"{gone.messages:,} messages and {gone.drafts:,} drafts are removed.")
+        messages, drafts = counted(gone.messages, "message"), counted(gone.drafts, "draft")
+        click.echo(f"Removed {messages} and {drafts}.")
     if gone.in_replica:
         complain(
             "Litestream keeps old states of the mirror: the last traces go when it has emptied the log, "

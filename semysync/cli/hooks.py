@@ -16,6 +16,7 @@ from semysync.config import Config, Hook
 from semysync.mirror.file import explained, open_reader, open_writer, writing
 from semysync.mirror.lock import Right, is_held
 from semysync.mirror.tables import followers
+from semysync.model import HIGHEST_ID
 
 SHOWN = 20  #: of the deliveries that fail or are dead
 
@@ -171,7 +172,7 @@ def test(config: Path | None, name: str, as_json: bool) -> None:
     "--from",
     "first",
     metavar="SEQ",
-    type=click.IntRange(1, 2**63 - 1),
+    type=click.IntRange(1, HIGHEST_ID),
     required=True,
     help="The first event to repeat: `seq` in the table events.",
 )

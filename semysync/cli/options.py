@@ -1,6 +1,7 @@
-"""What the commands are told: the options that name the mirror, and what they name."""
+"""What commands are told: the options that several have, and what they name; a yes or no."""
 
 import os
+import sys
 from pathlib import Path
 
 import click
@@ -17,6 +18,7 @@ database_option = click.option(
     type=click.Path(path_type=Path),
     help="The mirror; else $SEMYSYNC_DATABASE, or as the configuration says.",
 )
+yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -45,3 +47,14 @@ def reader_path(config: Path | None, database: Path | None) -> Path:
 def _named(database: Path | None) -> Path | None:
     named = os.environ.get("SEMYSYNC_DATABASE")
     return database or (Path(named) if named else None)
+
+
+def agreed(question: str, *, yes: bool) -> bool:
+    """Ask, unless --yes is given; where nobody can be asked that is needed."""
+    if yes:
+        return True
+    if not sys.stdin.isatty():
+        raise click.UsageError(
+            f"{question.partition('?')[0]}: nobody can be asked here, so say --yes"
+        )
+    return click.confirm(question, err=True)

@@ -10,13 +10,14 @@ from sqlite3 import Row
 
 import click
 
-from semysync.cli.drafts import HIGHEST_ID, warn_without_daemon
+from semysync.cli.drafts import warn_without_daemon
 from semysync.cli.moments import local_zone
 from semysync.cli.options import config_option, database_option, examples, json_option, reader_path
 from semysync.cli.printing import one_line, print_json, print_table
 from semysync.mirror.file import explained, open_reader
 from semysync.mirror.outbox import drafts
 from semysync.mirror.outbox.drafts import ENDED, WAITING, WHY
+from semysync.model import HIGHEST_ID
 from semysync.times import from_utc_text, utc_text
 
 FINISHED = 10  #: so many finished drafts are shown

@@ -78,6 +78,11 @@ def _commands(character: str) -> bool:
     return unicodedata.category(character) in {"Cc", "Cs"}
 
 
+def counted(count: int, what: str) -> str:
+    """Say a number of things."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
 class Piece(NamedTuple):
     """A part of a cell, with how it looks on a terminal."""
 

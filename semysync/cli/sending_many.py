@@ -13,7 +13,7 @@ from typing import BinaryIO
 import click
 
 from semysync.cli.drafts import warn_without_daemon, writing_drafts
-from semysync.cli.printing import complain, print_json
+from semysync.cli.printing import complain, counted, print_json
 from semysync.cli.sending import MANY_PARTS, add, parts_of
 from semysync.cli.sheet import BadSheet, Line, lines
 from semysync.mirror.file import writing
@@ -181,8 +181,3 @@ def print_report(report: Report, sheet: str, *, as_json: bool) -> None:
     if report.refused:
         said += f"; refused {counted(len(report.refused), 'line')}"
     click.echo(f"{said}.")
-
-
-def counted(count: int, what: str) -> str:
-    """Say a number of things."""
-    return f"{count:,} {what}{'' if count == 1 else 's'}"

@@ -34,6 +34,7 @@ from semysync.mirror.file import OLDEST_SQLITE, explained, open_reader
 from semysync.mirror.lock import Right, is_held
 from semysync.mirror.reading.health import condition
 from semysync.mirror.schema.comparing import differences, named
+from semysync.mirror.tables.settings import find as setting
 from semysync.service.client import Client
 from semysync.times import zone_named
 
@@ -111,12 +112,12 @@ def _knowing(
 ) -> Iterator[Check]:
     now = datetime.now(UTC)
     found = condition(conn, now)
-    learnt = conn.execute("select value from settings where key = 'utc_offset'").fetchone()
+    learnt = setting(conn, "utc_offset")
     zone = settings.api.timezone
     says = None
     if zone != "auto" and (east := now.astimezone(zone_named(zone)).utcoffset()) is not None:
         says = int(east.total_seconds()) // 60
-    yield from checks.zone(zone, says, int(learnt[0]) if learnt and learnt[0] else None)
+    yield from checks.zone(zone, says, int(learnt) if learnt else None)
     yield from checks.lag(found, running=running)
     yield from checks.copies(found, settings.copies(), now)
     yield from _replica(conn, settings, mirror, now)

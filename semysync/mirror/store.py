@@ -52,12 +52,10 @@ from semysync.mirror.tables.marks import WHOLE_ACCOUNT, Mark
 from semysync.mirror.tables.passes import Pass
 from semysync.mirror.tables.rows import TABLES, Writing
 from semysync.mirror.tables.sorting import sorted_out
-from semysync.model import Account, Box, Device, Illegible, Message
+from semysync.model import HIGHEST_ID, Account, Box, Device, Illegible, Message
 from semysync.times import ANYWHERE, Locale, utc_text
 
 log = structlog.get_logger("semysync")
-
-HIGHEST_ID = 2**63 - 1
 
 
 class Saved(NamedTuple):
@@ -365,7 +363,7 @@ class Store(AbstractContextManager["Store"]):
             return False
         with self._write() as conn:
             events.reading(conn, "pull.recovered", box, cause, utc_text(now))
-            conn.execute("delete from settings where key = ?", (f"failing_{what}",))
+            settings.drop(conn, f"failing_{what}")
         return True
 
     def forget_events(self, before: datetime, followed_by: Collection[str] = ()) -> int:

@@ -17,10 +17,10 @@ from semysync.errors import (
     Unbounded,
     Unreadable,
 )
-from semysync.mirror.store import HIGHEST_ID, Saved, Store
+from semysync.mirror.store import Saved, Store
 from semysync.mirror.tables.devices import KnownDevice
 from semysync.mirror.tables.marks import WHOLE_ACCOUNT
-from semysync.model import Box
+from semysync.model import HIGHEST_ID, Box
 from semysync.passes import scope as scopes
 from semysync.passes.outcome import Outcome, is_hopeless
 from semysync.passes.pull import MOST_LOOKED_BACK, Progress, Puller

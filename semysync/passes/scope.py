@@ -39,7 +39,7 @@ import msgspec
 from semysync.errors import Refused, Throttled
 from semysync.mirror.tables.devices import KnownDevice
 from semysync.mirror.tables.marks import WHOLE_ACCOUNT, Mark
-from semysync.model import Box, Illegible
+from semysync.model import HIGHEST_ID, Box, Illegible
 from semysync.passes.look import FEW
 from semysync.passes.pull import Account, History
 from semysync.service.questions import Range
@@ -51,7 +51,6 @@ AFTER_PASSED = timedelta(hours=6)  #: until a probe is repeated
 AFTER_FAILED = timedelta(days=1)
 AFTER_NOTHING = timedelta(minutes=5)  #: … if it came to nothing, for lack of answers
 SAMPLE = 50  #: messages, the newest of a box; other devices are then asked about one by one
-ENDLESS = 2**63 - 1
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
@@ -150,7 +149,7 @@ def probe(account: Account, mirror: Known, box: Box, there: Collection[int]) -> 
     hidden: set[int] = set()
     try:
         for asked in _questions(mirror, box, newest, shown):
-            owners = mirror.owners(box, asked.start, asked.end or ENDLESS)
+            owners = mirror.owners(box, asked.start, asked.end or HIGHEST_ID)
             ids = _ids(account, box, asked, WHOLE_ACCOUNT)
             shown |= {owners[number] for number in ids if number in owners}
             for device_id, missed in lacking(asked, ids, owners).items():
@@ -174,7 +173,7 @@ def lacking(
     `ids` are the answer's, ascending; `owners` are the messages known to be in the range.
     """
     if len(ids) < FEW:  # too small to be cut; whether the ends belong to the range is unknown
-        low, high = asked.start + 1, asked.end - 1 if asked.end else ENDLESS
+        low, high = asked.start + 1, asked.end - 1 if asked.end else HIGHEST_ID
     else:
         low, high = ids[0], ids[-1]
     missed: dict[int, set[int]] = {}

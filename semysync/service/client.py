@@ -26,7 +26,17 @@ from semysync.errors import (
     ServiceError,
     TooLarge,
 )
-from semysync.model import Accepted, Account, Box, Device, Illegible, Outgoing, Received, Sent
+from semysync.model import (
+    HIGHEST_ID,
+    Accepted,
+    Account,
+    Box,
+    Device,
+    Illegible,
+    Outgoing,
+    Received,
+    Sent,
+)
 from semysync.service import answers, reading
 from semysync.service.failures import BadStatus, Failures
 from semysync.service.hiding import Hide, forms_of, hiding
@@ -387,7 +397,7 @@ def _named(message: Outgoing, *, reference: bool) -> dict[str, str]:
 
 def _accepted(method: str, answer: Row) -> Accepted:
     number = reading.integer(answer.get("id"))
-    if number is None or not 1 <= number <= reading.HIGHEST_ID:
+    if number is None or not 1 <= number <= HIGHEST_ID:
         raise AnswerLost(f"{method}: the answer names no message")
     return Accepted(number, reading.integer(answer.get("id_device")))
 

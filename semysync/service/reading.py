@@ -13,7 +13,7 @@ from typing import Annotated, Any, TypeVar, cast
 
 import msgspec
 
-from semysync.model import Account, Device, Illegible, Received, Sent
+from semysync.model import HIGHEST_ID, Account, Device, Illegible, Received, Sent
 
 Row = dict[str, Any]  #: a row as the service prints it; the readers below empty it
 
@@ -29,8 +29,6 @@ FLAGS = (
     "is_error_send",
     "is_out",
 )
-HIGHEST_ID = 2**63 - 1  # what SQLite can hold
-
 
 _as_row = msgspec.json.Decoder(dict[str, Any]).decode
 

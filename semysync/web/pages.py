@@ -10,6 +10,7 @@ from datasette.utils.asgi import NotFound, Response
 from semysync.contact import contact_of
 from semysync.mirror.outbox import drafts as outbox
 from semysync.mirror.tables import settings
+from semysync.model import HIGHEST_ID
 from semysync.times import utc_text
 from semysync.web import reading, search
 from semysync.web.forms import Answer
@@ -207,7 +208,7 @@ async def draft(visit: Visit) -> Response:
 
 def draft_number(visit: Visit) -> int:
     """Return which draft an address is about: the largest number there may be for all beyond it."""
-    return min(int(visit.request.url_vars["id"][:20]), reading.LAST)
+    return min(int(visit.request.url_vars["id"][:20]), HIGHEST_ID)
 
 
 async def draft_page(

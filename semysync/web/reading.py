@@ -12,11 +12,11 @@ from typing import NamedTuple
 from semysync.contact import contact_of
 from semysync.mirror.reading.history import CONVERSATIONS
 from semysync.mirror.tables import settings
+from semysync.model import HIGHEST_ID
 
 PAGE = 50  #: messages, or conversations, on a page
 UNSEEN = 1_000  #: drafts that the daemon has not looked at yet
 NAMES = ("in", "out", "draft")  #: by rank
-LAST = 2**63 - 1
 
 # What there is of an entry, to go before what it is read from.
 RECEIVED = """
@@ -148,7 +148,7 @@ class Page(NamedTuple):
     newer: bool
 
 
-END = ("9999", LAST, 9)
+END = ("9999", HIGHEST_ID, 9)
 
 
 def newest(conn: sqlite3.Connection, contact: str, most: int = PAGE) -> Page:
@@ -171,7 +171,7 @@ def before(
     named = {"contact": contact, "at": at, "id": id_, "rank": rank, "most": most + 1}
     found = [entry for arm in OLDER for entry in entries_of(conn.execute(arm, named))] if at else []
     if len(found) <= most:
-        ends = named if not at else named | {"id": LAST, "rank": 9}
+        ends = named if not at else named | {"id": HIGHEST_ID, "rank": 9}
         found += [entry for arm in UNDATED for entry in entries_of(conn.execute(arm, ends))]
     found.sort(key=lambda entry: entry.place, reverse=True)
     return Page(found[:most][::-1], older=len(found) > most, newer=True)

@@ -89,7 +89,7 @@ def test_forget_leaves_no_trace_of_one_and_all_of_the_others(known):
 
     ended = known.run("forget", ANNA, "--yes")
 
-    assert (ended.returncode, ended.stdout) == (0, "2 messages and 2 drafts are removed.\n")
+    assert (ended.returncode, ended.stdout) == (0, "Removed 2 messages and 2 drafts.\n")
     gone = {name: before[name] - count for name, count in kept(known).items()}
     assert {name: count for name, count in gone.items() if count and "_fts" not in name} == {
         "contacts": 1,

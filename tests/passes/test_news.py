@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from semysync.mirror.store import HIGHEST_ID, Store
-from semysync.model import Box
+from semysync.mirror.store import Store
+from semysync.model import HIGHEST_ID, Box
 from semysync.passes.pull import Puller
 from semysync.passes.sync import Sync
 from semysync.service.questions import Range

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from semysync.errors import Refused, Throttled
 from semysync.mirror.tables.devices import KnownDevice
 from semysync.mirror.tables.marks import Mark
-from semysync.model import Box
+from semysync.model import HIGHEST_ID, Box
 from semysync.passes import scope
-from semysync.passes.scope import ENDLESS, Findings, Standing
+from semysync.passes.scope import Findings, Standing
 from semysync.service.questions import Range
 from semysync.times import utc_text
 
@@ -45,7 +45,7 @@ class FakeAccount:
 
     def messages(self, box, which, device_id):
         self.asked += 1
-        high = ENDLESS if which.end is None or self.ends == "ignored" else which.end
+        high = HIGHEST_ID if which.end is None or self.ends == "ignored" else which.end
         edge = self.ends == "exclusive"
         ids = [
             number

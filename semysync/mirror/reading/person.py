@@ -16,6 +16,7 @@ from semysync.contact import contact_of
 from semysync.mirror.copies.replica import was_replicated
 from semysync.mirror.file import writing
 from semysync.mirror.housekeeping import give_room_back
+from semysync.mirror.tables import settings
 
 AT_ONCE = 2_000  #: rows in one transaction, so that no other writer waits for long
 MERGED = 500  #: pages of the search index in one transaction
@@ -97,8 +98,7 @@ class Forgotten(NamedTuple):
 
 def prepare(conn: sqlite3.Connection) -> None:
     """Give a connection the functions that `PLACES` need."""
-    found = conn.execute("select value from settings where key = 'region'").fetchone()
-    region = found[0] if found else None
+    region = settings.find(conn, "region")
 
     def row_is_of(row: str, contact: str) -> bool:
         with suppress(ValueError, AttributeError):
@@ -112,8 +112,7 @@ def prepare(conn: sqlite3.Connection) -> None:
 
 def contact_here(conn: sqlite3.Connection, named: str) -> str | None:
     """Return the contact that somebody means, as the mirror writes it."""
-    found = conn.execute("select value from settings where key = 'region'").fetchone()
-    return contact_of(named, found[0] if found else None)
+    return contact_of(named, settings.find(conn, "region"))
 
 
 def data(conn: sqlite3.Connection, contact: str) -> Iterator[tuple[str, sqlite3.Row]]:

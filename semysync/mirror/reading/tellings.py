@@ -12,6 +12,7 @@ from typing import Any
 
 from semysync.contact import contact_of
 from semysync.mirror.tables.followers import Event
+from semysync.model import HIGHEST_ID
 
 RECEIVED = """
 select 'in' as direction, id, device_id, phone, contact, text, channel, 'received' as status,
@@ -87,7 +88,7 @@ def event_id(seq: int, at: str) -> str:
 
 def _number(found: object) -> int | None:
     """Return a number that can be a row's; anybody may have written the event."""
-    return found if isinstance(found, int) and abs(found) < 2**63 else None
+    return found if isinstance(found, int) and abs(found) <= HIGHEST_ID else None
 
 
 def _read(data: str | None) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from semysync.mirror.file import connect, explained, writing
+from semysync.mirror.tables import settings
 from semysync.mirror.tables.devices import known
 from semysync.model import Box, Facts, Held
 from semysync.times import WEST_MOST, as_printed, from_utc_text, utc_text
@@ -248,14 +249,12 @@ def _held(conn: sqlite3.Connection, box: Box, now: datetime) -> Iterator[Held]:
 
 def stopped(conn: sqlite3.Connection) -> str | None:
     """Return why purging was stopped, None where it was not."""
-    found = conn.execute("select value from settings where key = ?", (STOPPED,)).fetchone()
-    return found[0] if found else None
+    return settings.find(conn, STOPPED)
 
 
 def clean(conn: sqlite3.Connection, box: Box) -> int:
     """Return how many slices of a box were clean in a row."""
-    found = conn.execute("select value from settings where key = ?", (_CLEAN[box],)).fetchone()
-    return int(found[0]) if found and found[0] else 0
+    return int(settings.find(conn, _CLEAN[box]) or 0)
 
 
 class Purges(AbstractContextManager["Purges"]):

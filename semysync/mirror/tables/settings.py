@@ -1,7 +1,7 @@
 """
 Keep the table `settings`: what is remembered under a name, for the daemon and for views.
 
-Both functions are given a connection; `put` belongs into the transaction that it goes with.
+All is given a connection; what writes belongs into the transaction that it goes with.
 """
 
 import sqlite3
@@ -16,3 +16,8 @@ def find(conn: sqlite3.Connection, key: str) -> str | None:
 def put(conn: sqlite3.Connection, key: str, value: str | None) -> None:
     """Remember a value under a key."""
     conn.execute("insert or replace into settings values (?, ?)", (key, value))
+
+
+def drop(conn: sqlite3.Connection, key: str) -> None:
+    """Forget what is remembered under a key."""
+    conn.execute("delete from settings where key = ?", (key,))
