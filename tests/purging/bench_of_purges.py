@@ -64,7 +64,7 @@ class Bench:
         enter = self._stack.enter_context
         enter(self.sandbox)
         self.client = enter(
-            Client(self.sandbox.token, base_url=self.sandbox.base_url, timeout_s=0.5)
+            Client(self.sandbox.token, base_url=self.sandbox.base_url, timeout_s=10)
         )
         self.open()
         for ago in range(self.history, -1, -1):
