@@ -241,6 +241,23 @@ class Machine(RuleBasedStateMachine):
         for other in (phone, *PHONES, *PHONES)[:many]:
             self._draft(other)
 
+    @step(phone=st.sampled_from(PHONES), status=st.sampled_from(["queued", "held"]))
+    def draft_longer_than_a_phone_can_send(self, phone, status):
+        """A table counts characters, a phone more: of these each is two."""
+        number = next(self.world.numbers)
+        self.world.draft(f"draft {number} " + "\N{GRINNING FACE}" * 600, phone, status=status)
+
+    @step(lost=st.booleans())
+    def refuse_a_draft_to_the_end(self, lost):
+        """The service takes nothing to this number, as often as it is tried."""
+        self.world.configure(max_attempts=1 + lost)
+        self._switch({"refuse_phone": PHONES[1]})
+        if lost:
+            self.world.sandbox.order_fault("drop", method="sms,sms_more", when="before")
+        self._draft(PHONES[1])
+        self.world.run(200)
+        self.world.switch(refuse_phone=USUAL.refuse_phone)
+
     def _draft(self, phone, **columns):
         return self.world.draft(f"draft {next(self.world.numbers)}", phone, **columns)
 
