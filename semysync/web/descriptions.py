@@ -297,7 +297,7 @@ TABLES: dict[str, dict[str, Any]] = {
         "facets": ["kind"],
         "columns": {
             "id": "counts up",
-            "kind": "what for: inbox, sent, devices and others",
+            "kind": "devices, inbox, sent, account, refresh, verify or purge",
             "started_at": "when it began",
             "finished_at": "when it ended",
             "requests": "questions to the service",
