@@ -45,6 +45,7 @@ KINDS = (
     "purge.stopped",
     "pull.failing",
     "pull.recovered",
+    "verify.found",
     "sending.fenced",
     "webhook.unconfirmed",
     "hook.dead",

@@ -56,9 +56,8 @@ class Sent(msgspec.Struct, frozen=True, gc=False):
     sent_at: datetime | None  #: by the phone's clock (likely)
     delivered_at: datetime | None  #: by the phone's clock (likely)
     cancelled_at: datetime | None  #: which clock is unknown
-    failed_at: (
-        datetime | None
-    )  #: which clock is unknown; the service has one date for both failures
+    #: which clock is unknown; the service has one date for both failures
+    failed_at: datetime | None
     extra: dict[str, Any] | None = None
 
 

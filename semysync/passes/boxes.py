@@ -10,13 +10,7 @@ from collections.abc import Collection, Iterable, Sequence
 import msgspec
 import structlog
 
-from semysync.errors import (
-    Refused,
-    ServiceError,
-    TooLarge,
-    Unbounded,
-    Unreadable,
-)
+from semysync.errors import Refused, ServiceError, TooLarge, Unbounded, Unreadable
 from semysync.mirror.store import Saved, Store
 from semysync.mirror.tables.devices import KnownDevice
 from semysync.mirror.tables.marks import WHOLE_ACCOUNT

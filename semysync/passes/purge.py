@@ -3,9 +3,9 @@ Delete at the service what is old, finished and safely here.
 
 `Purger.once` is the list of steps, `_take` what is done with one slice: it is listed by the very
 filter that will delete it, compared with the mirror, written down, deleted, and asked for once
-more. What may go at all, in which slices, and what an answer means, is decided in `expendable`; what
-is still at the service is found out in `remains`.
-The first thing that is not as expected ends it, until a person begins anew.
+more. What may go at all, in which slices, and what an answer means, is decided in `expendable`;
+what is still at the service is found out in `remains`. The first thing that is not as expected
+ends it, until a person begins anew.
 """
 
 import math

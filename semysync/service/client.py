@@ -21,11 +21,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from semysync import __version__
-from semysync.errors import (
-    AnswerLost,
-    ServiceError,
-    TooLarge,
-)
+from semysync.errors import AnswerLost, ServiceError, TooLarge
 from semysync.model import (
     HIGHEST_ID,
     Accepted,

@@ -7,19 +7,25 @@ from semysync.event_kinds import KINDS
 from semysync.mirror.outbox.drafts import ENDED, WAITING
 
 SOURCE = Path(__file__).parents[2] / "semysync"
-FAMILIES = sorted({kind.partition(".")[0] for kind in KINDS})
+FAMILIES = "|".join(sorted({kind.partition(".")[0] for kind in KINDS}))
 
 
-def written():
+def written(family=FAMILIES, among=(".",)):
     """The kinds that stand in the code as they are, without what is only logged."""
-    kind = rf"[\"']((?:{'|'.join(FAMILIES)})\.[a-z_]+)[\"']"
-    for path in SOURCE.rglob("*.py"):
+    kind = rf"[\"']((?:{family})\.[a-z_]+)[\"']"
+    for path in (path for folder in among for path in (SOURCE / folder).rglob("*.py")):
         text = re.sub(r"(log\.\w+|Trouble)\([^\"]*\"[^\"]*\"", "", path.read_text(encoding="utf-8"))
         yield from re.findall(kind, text)
 
 
 def test_every_kind_that_is_written_is_listed():
     assert set(written()) - set(KINDS) == set()
+
+
+def test_the_tables_write_no_kind_of_another_family():
+    found = set(written(family="[a-z]+", among=("mirror/tables", "mirror/outbox")))
+
+    assert {"purge.done", "draft.resent"} <= found <= set(KINDS)
 
 
 def test_every_status_of_a_draft_and_of_a_message_is_a_kind():

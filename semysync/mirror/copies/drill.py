@@ -25,9 +25,8 @@ from semysync.times import from_utc_text, utc_text
 DRILLED_AT, DRILL_ERROR = "drilled_at", "drill_error"  #: keys in `settings`, shown by `health`
 ROOM = 2.2  #: sizes of the mirror: the file, and what Litestream needs while it makes it
 NEWEST = 200  #: rows of each box that are compared one by one
-OLD = timedelta(
-    days=1
-)  #: so old what a replica lacks may be, where it is not known how much that is
+#: so old what a replica lacks may be, where it is not known how much that is
+OLD = timedelta(days=1)
 
 # The first two never change, and are the same in no two mirrors that were made apart.
 ROWS = {
@@ -72,7 +71,8 @@ def drill(
     Restore the replica into a folder, prove it, compare it, and remove it again.
 
     Without `litestream` it is not known how much the replica may lack, and only what it holds is
-    compared, and its age. Raises `ReplicaUnseen` where it cannot be restored, `BackupFailed` without room.
+    compared, and its age. Raises `ReplicaUnseen` where it cannot be restored, `BackupFailed` where
+    there is no room.
     """
     _must_fit(mirror, folder)
     began = clock()
@@ -102,7 +102,8 @@ def differences(before: Content, found: Content, after: Content, *, whole: bool)
     Name what a restored replica has otherwise than the mirror, before and after it was restored.
 
     Where it should be `whole`, rows that did not change meanwhile must be the same, and none of the
-    first moment may be lacking, unless the mirror itself has lost it. Else they may be older states.
+    first moment may be lacking, unless the mirror itself has lost it. Else they may be older
+    states.
     """
     faults = []
     for table, rows in before.newest.items():

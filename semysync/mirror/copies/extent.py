@@ -20,7 +20,7 @@ from semysync.mirror.copies.replica import litestream_of, must_be_whole, place_o
 from semysync.mirror.copies.takeover import sentence, taken_by
 from semysync.model import Box
 
-# What the service said of a message. Times are left out, which are written anew where a clock is learnt.
+# What the service said of a message, but for times: they are written anew where a clock is learnt.
 _SAID = {
     Box.INBOX: """
         select id, device_id, phone, text from inbox

@@ -56,9 +56,8 @@ class Taken(NamedTuple):
     """What a takeover has found."""
 
     number: int
-    last_change_at: (
-        datetime | None
-    )  #: what was written after that, on the other machine, is not here
+    #: what was written after that, on the other machine, is not here
+    last_change_at: datetime | None
     messages: int
     open_drafts: int
     other: str | None = None  #: who has taken over from this machine, and may send still

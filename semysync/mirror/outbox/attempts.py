@@ -174,8 +174,7 @@ Result = Taken | NotTaken | Lost
 
 def must_be_ours(conn: sqlite3.Connection, draft: Draft) -> None:
     """
-    Raise `SentElsewhere` where a draft that was just claimed for the first time has gone out
-    already.
+    Raise `SentElsewhere` where a draft that was just claimed for the first time is out already.
 
     Its message was made after it was written, and no draft of this mirror has claimed it.
     """

@@ -29,8 +29,8 @@ select id, kind, attempts, cancel_wanted_at is not null as cancel_wanted, error,
 """
 
 LOST_ATTEMPTS = """
-select attempts.draft_id, phone, contact, text, kind, sent_id is not null, began_at, above_id, arrivals_from,
-       complete, clock_right
+select attempts.draft_id, phone, contact, text, kind, sent_id is not null, began_at, above_id,
+       arrivals_from, complete, clock_right
   from attempts join outbox on outbox.id = attempts.draft_id
  where outcome = 'lost'
  order by attempts.draft_id, number

@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import Sequence
 from datetime import timedelta
 
+from semysync.mirror.tables import settings
 from semysync.mirror.tables.rows import DEVICE, ID, Row
 from semysync.model import Box
 from semysync.times import from_utc_text
@@ -26,9 +27,6 @@ NEXT = {
          order by id limit 1""",
 }
 
-GET = "select cast(value as real) from settings where key = ?"
-PUT = "insert or replace into settings values (?, ?)"
-
 
 def lateness_key(box: Box) -> str:
     """Return the key in `settings` of the greatest lateness measured, in seconds."""
@@ -44,7 +42,7 @@ def note(conn: sqlite3.Connection, box: Box, late: Sequence[Row], stamp: str) ->
     """Measure messages that were stored just now, below others; within their transaction."""
     late_s = max((_late_s(conn, box, row, stamp) for row in late), default=0.0)
     if late_s > _get(conn, lateness_key(box)):
-        conn.execute(PUT, (lateness_key(box), f"{late_s:.0f}"))
+        settings.put(conn, lateness_key(box), f"{late_s:.0f}")
         raise_to(conn, box, timedelta(seconds=2 * late_s))
 
 
@@ -52,7 +50,7 @@ def raise_to(conn: sqlite3.Connection, box: Box, lookback: timedelta) -> None:
     """Let pulls look back for so long at least, within reason."""
     wanted_s = min(lookback, FARTHEST).total_seconds()
     if wanted_s > _get(conn, lookback_key(box)):
-        conn.execute(PUT, (lookback_key(box), f"{wanted_s:.0f}"))
+        settings.put(conn, lookback_key(box), f"{wanted_s:.0f}")
 
 
 def lookback(conn: sqlite3.Connection, box: Box) -> timedelta:
@@ -61,8 +59,7 @@ def lookback(conn: sqlite3.Connection, box: Box) -> timedelta:
 
 
 def _get(conn: sqlite3.Connection, key: str) -> float:
-    found = conn.execute(GET, (key,)).fetchone()
-    return float(found[0]) if found else 0.0
+    return float(settings.find(conn, key) or 0)
 
 
 def _late_s(conn: sqlite3.Connection, box: Box, row: Row, stamp: str) -> float:

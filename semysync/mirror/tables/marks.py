@@ -13,8 +13,8 @@ from semysync.model import Box
 WHOLE_ACCOUNT = 0  #: stands for a device's id where the account is asked as a whole
 
 FIND = """
-select last_id, floor_id, history, top_id, lookback_id, lookback_next_id, lookback_at, width, loaded_at,
-       looked_at
+select last_id, floor_id, history, top_id, lookback_id, lookback_next_id, lookback_at, width,
+       loaded_at, looked_at
   from marks
  where box = :box and device_id = :device_id
 """

@@ -1,8 +1,8 @@
 """
 Numbers that others know are not given twice, where a mirror goes on from an older state.
 
-Drafts and events that a restored or taken-over mirror lacks had numbers, and programs elsewhere have
-noted them: the next ones come from the next million.
+Drafts and events that a restored or taken-over mirror lacks had numbers, and programs elsewhere
+have noted them: the next ones come from the next million.
 """
 
 import sqlite3
