@@ -2,6 +2,7 @@
 
 import gc
 import os
+import sys
 from datetime import timedelta
 
 import pytest
@@ -14,6 +15,10 @@ from semysync.passes.sync import Sync
 from semysync.sandbox import Sandbox
 from semysync.service.client import Client
 
+# Each worker, and each interpreter that tests start, would compile again all that it imports.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
 # A busy machine is no failure of ours; in CI the examples are the same at every run.
 settings.register_profile(
     "semysync",
@@ -25,7 +30,10 @@ settings.load_profile("semysync")
 
 
 # Folders whose files take long: whoever runs one last would have the others wait for it.
-LONG = ("takeover", "web", "daemon", "follow", "secrets", "machine", "cli", "sending", "passes")
+LONG = (
+    *("web", "takeover", "secrets", "machine", "kills", "load", "purging", "daemon", "passes"),
+    *("sending", "mirror", "outbox", "follow", "cli"),
+)
 
 
 def pytest_xdist_auto_num_workers(config):

@@ -8,6 +8,7 @@ import sys
 import time
 from contextlib import contextmanager
 
+from blank import lay_blank
 from born import MEASURED, Born, run
 from nursery import like_anybody
 
@@ -87,6 +88,8 @@ class Program:
 
     def mirror_here(self):
         """Bring the mirror up to date in this process: quicker, where it is only a beginning."""
+        if not self.mirror.exists():
+            lay_blank(self.mirror)
         settings = load(self.config, {})
         with client_for(settings, settings.token({})) as client, open_store(self.mirror) as store:
             outcomes = make_sync(settings, client, store, lambda _: None).once()

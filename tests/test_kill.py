@@ -9,14 +9,14 @@ from processes import TOKEN, Program, truth, wait_until
 
 from semysync.sandbox import Sandbox
 
-KILLS = 25
+KILLS = 15
 SEED = 2
 
 
 def test_a_load_that_is_killed_again_and_again_ends_with_the_whole_account(tmp_path):
     chance = random.Random(SEED)
     program = Program(tmp_path)
-    with Sandbox(messages=8000, devices=2, token=TOKEN) as sandbox:
+    with Sandbox(messages=5000, devices=2, token=TOKEN) as sandbox:
         sandbox.set(cap=150, order=chance.choice(["asc", "desc"]), delay_s=0.002)
         program.configure(sandbox.base_url)
 

@@ -18,8 +18,8 @@ CAPS = [
     {},
     {"cap": 7, "cap_keeps": "oldest"},
     {"cap": 7, "cap_keeps": "newest"},
-    {"cap": 20, "cap_keeps": "oldest"},
-    {"cap": 20, "cap_keeps": "newest"},
+    {"cap": 12, "cap_keeps": "oldest"},
+    {"cap": 12, "cap_keeps": "newest"},
 ]
 MATRIX = [
     {"order": order, "start_id": start, "end_id": end, **cap, **next(SHAPES)}
@@ -54,7 +54,7 @@ def named(switches):
 
 @pytest.fixture
 def sandbox(switches):
-    with Sandbox(messages=60, devices=2, switches=Switches(**switches)) as stand_in:
+    with Sandbox(messages=36, devices=2, switches=Switches(**switches)) as stand_in:
         yield stand_in
 
 
