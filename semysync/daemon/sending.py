@@ -104,8 +104,7 @@ class Sending:
 
     def join(self, timeout_s: float | None = None) -> bool:
         """Wait for its end; tell whether it has come."""
-        if self._thread.ident is not None:
-            self._thread.join(timeout_s)
+        self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
     def wants_first_look(self) -> bool:

@@ -345,5 +345,5 @@ class Sender:
         self._outbox.set_setting(BLOCKED, why)
         if why:
             log.error("sending.stopped", why=why)
-        elif before:
+        else:
             log.info("sending.resumed")

@@ -6,7 +6,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -15,16 +14,10 @@ from processes import TOKEN, end, truth, wait_until
 
 from semysync.cli import main
 from semysync.cli.systemd_setup import commands
-from semysync.config import Config
 from semysync.daemon import loop as loop_module
-from semysync.daemon.jobs import Job
-from semysync.daemon.loop import Loop
 from semysync.daemon.standing import sentence, standing
 from semysync.daemon.systemd import Systemd
 from semysync.errors import ConfigError
-from semysync.mirror.store import Store
-from semysync.service.client import Client
-from semysync.service.pace import Pace
 
 ROOT = Path(__file__).parents[2]
 UNITS = ROOT / "systemd"
@@ -230,72 +223,6 @@ def test_the_token_comes_from_the_credentials_and_is_seen_nowhere(program, sandb
     assert code == 0
     assert not any(TOKEN.encode() in text for text in seen)
     assert TOKEN not in logged
-
-
-# What has come to a stand
-
-
-@pytest.fixture
-def standing_loop(tmp_path, sandbox, monkeypatch):
-    """A loop with one job, which waits until it is let go."""
-    monkeypatch.setattr(loop_module, "STUCK_AFTER_S", 0.3)
-    monkeypatch.setattr(loop_module, "PATIENCE", 0)
-    Store.migrate(tmp_path / "semysync.db").close()
-    running = []
-
-    def make(step):
-        monkeypatch.setattr(loop_module, "jobs", lambda *_: [Job("inbox", 3600, step)])
-        client = Client(TOKEN, base_url=sandbox.base_url)
-        loop = Loop(Config(), tmp_path / "semysync.db", client, client, Pace())
-        running.append((loop, client))
-        loop.start()
-        return loop
-
-    yield make
-    for loop, client in running:
-        loop.stop()
-        client.close()
-
-
-def test_a_pass_that_stands_still_is_stuck_and_one_that_asks_is_not(standing_loop):
-    step = {"asks": True, "ends": False}
-
-    def slow(kit):
-        while not step["ends"]:
-            time.sleep(0.01)
-            if step["asks"]:
-                kit.client.user()
-
-    loop = standing_loop(slow)
-    ends = time.monotonic() + 0.6
-    while time.monotonic() < ends:
-        assert loop.stuck() is None
-        time.sleep(0.01)
-
-    step["asks"] = False
-    wait_until(lambda: loop.stuck() == "inbox")
-
-    step["ends"] = True
-    wait_until(lambda: loop.stuck() is None)
-
-
-def test_a_loop_that_waits_for_its_time_is_not_stuck(standing_loop):
-    loop = standing_loop(lambda _: None)
-
-    ends = time.monotonic() + 0.6
-    while time.monotonic() < ends:
-        assert loop.stuck() is None
-        time.sleep(0.02)
-
-
-def test_a_pass_that_nobody_begins_is_stuck(standing_loop):
-    loop = standing_loop(lambda _: None)
-    wait_until(lambda: loop._ended_s)
-
-    loop._scheduler.pause()
-    loop.hasten("inbox")
-
-    wait_until(lambda: loop.stuck() == "inbox")
 
 
 # How it stands, in a line

@@ -25,3 +25,28 @@ def test_a_pass_that_did_something_is_one_line(came, lines):
         Telling().ended("inbox", outcome)
 
     assert [(line["event"], line["log_level"]) for line in told] == lines
+
+
+def test_a_mistake_of_ours_is_told_once_for_each_place_until_the_pass_has_recovered():
+    telling, error = Telling(), _raised(LookupError("the first"))
+
+    with capture_logs() as told:
+        telling.broke("inbox", error)
+        telling.broke("inbox", error)
+        telling.broke("sent", error)
+        telling.ended("inbox", None)
+        telling.broke("inbox", error)
+
+    assert [(line["event"], line["kind"]) for line in told] == [
+        ("pass.broke", "inbox"),
+        ("pass.broke", "sent"),
+        ("pass.recovered", "inbox"),
+        ("pass.broke", "inbox"),
+    ]
+
+
+def _raised(error):
+    try:
+        raise error
+    except LookupError as exc:
+        return exc

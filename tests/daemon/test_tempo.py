@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from semysync.daemon.gate import cause_of
 from semysync.daemon.tempo import (
     JITTER,
     LONGEST_S,
@@ -248,3 +249,16 @@ def test_whatever_happens_what_is_told_is_told_in_turns_and_no_pause_is_for_ever
     passes.answered("a")
     passes.answered("b")
     assert not passes.told
+
+
+@pytest.mark.parametrize(
+    ("failure", "cause"),
+    [
+        (Throttled("later", retry_after_s=None), "throttled"),
+        (Refused("no", code="-1"), "refused"),
+        (Unreachable("nobody"), "unreachable"),
+        (Unreadable("no JSON"), "unreadable"),
+    ],
+)
+def test_events_name_what_is_wrong_in_a_word(failure, cause):
+    assert cause_of(failure) == cause

@@ -2,6 +2,7 @@
 
 import pytest
 from rig import LOST, number
+from structlog.testing import capture_logs
 
 
 @pytest.fixture
@@ -121,6 +122,22 @@ def test_a_cancel_whose_answer_is_lost_is_looked_after(waiting, when):
     waiting.until(draft, "cancelled")
 
     assert len(waiting.made()) == 1
+
+
+def test_a_cancel_is_seen_later_where_its_message_cannot_be_read_at_once(waiting):
+    draft = waiting.draft()
+    waiting.until(draft, "accepted")
+    waiting.sandbox.order_fault("http_500", method="outbox_sms")
+
+    waiting.cancel(draft)
+    with capture_logs() as logged:
+        waiting.sender.step()
+    meanwhile = waiting.of(draft), waiting.of(draft, "error")
+    waiting.until(draft, "cancelled")
+
+    assert "cancel.not_seen" in [line["event"] for line in logged]
+    assert meanwhile[0] == "cancelling"
+    assert "was asked to cancel it" in meanwhile[1]
 
 
 def test_a_cancel_without_an_answer_does_not_hold_up_others_once_for_each(rig):

@@ -241,6 +241,40 @@ def test_what_the_service_does_to_texts_is_learnt_from_ids_that_it_named(rig):
     assert rig.made().count("one more longer text") == 1
 
 
+def test_habits_that_somebody_has_spoilt_are_learnt_anew(rig):
+    rig.ask("insert into settings values ('habits', 'no json')")
+    rig.again()
+    rig.sandbox.order_fault(**LOST)
+    rig.draft()
+
+    rig.until_out()
+
+    assert rig.made() == ["Hello"]
+
+
+def test_of_messages_that_are_never_shown_only_the_last_are_remembered(make, monkeypatch):
+    monkeypatch.setattr("semysync.passes.search.MOST_NAMED", 3)
+    rig = make(switches={"sent_visible": "never"})
+    for count in range(8):
+        rig.draft(str(count), number(count))
+
+    rig.run(300)
+
+    assert len(rig.made()) == 8
+    assert len(rig.sender._search._named) == 3
+
+
+def test_a_draft_whose_time_passes_while_it_is_searched_for_does_not_go_out_again(make):
+    rig = make(lifetime_s=40)
+    rig.sandbox.order_fault(**LOST)
+    draft = rig.draft()
+
+    rig.run(1000)
+
+    assert (rig.of(draft), rig.made()) == ("expired", [])
+    assert rig.of(draft, "error").startswith("its time passed, and ")
+
+
 def test_the_other_drafts_of_a_contact_wait_for_an_unknown_one_with_the_same_beginning(rig):
     rig.sandbox.order_fault(**LOST)
     first = rig.draft("Same text")

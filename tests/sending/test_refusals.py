@@ -73,6 +73,31 @@ def test_three_refusals_in_a_row_stop_the_sending_and_count_for_nobody(make):
     assert len(rig.made()) == 5
 
 
+def test_what_was_stopped_is_stopped_no_more_when_nothing_is_left_to_send(make):
+    rig = make(batch=1, switches={"refuse_text": "Hello"})
+    drafts = [rig.draft(phone=number(count)) for count in range(5)]
+    rig.run(900)
+    stopped = rig.setting("sending_blocked")
+
+    for draft in drafts:
+        rig.cancel(draft)
+    rig.run(900)
+
+    assert "refuses every draft" in stopped
+    assert not rig.setting("sending_blocked")
+
+
+def test_a_refusal_counts_for_its_draft_where_the_account_says_nothing_of_its_plan(make):
+    rig = make(max_attempts=1, switches={"refuse_phone": number(0)})
+    rig.sandbox.order_fault("http_500", method="user", times=0)
+    draft = rig.draft("bad", number(0))
+
+    rig.run(until=lambda: rig.of(draft) in FINAL)
+
+    assert rig.requests("user")
+    assert rig.of(draft) == "rejected"
+
+
 @pytest.mark.parametrize("batch", [1, 25])
 def test_bad_drafts_do_not_stand_before_a_good_one(make, batch):
     rig = make(batch=batch, switches={"refuse_text": "bad"})

@@ -1,0 +1,131 @@
+"""One pass and its turns: when it comes again, what it leaves behind, and when it is stuck."""
+
+import time
+from threading import Event
+
+import pytest
+from processes import TOKEN, wait_until
+from structlog.testing import capture_logs
+
+from semysync.config import Config
+from semysync.daemon import loop as loop_module
+from semysync.daemon.jobs import Job
+from semysync.daemon.loop import Loop
+from semysync.errors import Unreachable
+from semysync.mirror.store import Store
+from semysync.service.client import Client
+from semysync.service.pace import Pace, Stopped
+
+
+@pytest.fixture
+def loop_of(tmp_path, sandbox, monkeypatch):
+    """Start a loop with one job, the step given."""
+    Store.migrate(tmp_path / "semysync.db").close()
+    running = []
+
+    def make(step):
+        monkeypatch.setattr(loop_module, "jobs", lambda *_: [Job("inbox", 3600, step)])
+        client = Client(TOKEN, base_url=sandbox.base_url)
+        loop = Loop(Config(), tmp_path / "semysync.db", client, client, Pace())
+        running.append((loop, client))
+        loop.start()
+        return loop
+
+    yield make
+    for loop, client in running:
+        loop.stop()
+        client.close()
+
+
+def test_a_box_that_is_hinted_at_while_it_is_pulled_is_pulled_again_without_a_rest(
+    loop_of, monkeypatch
+):
+    monkeypatch.setattr(loop_module, "REST_S", 3600)
+    begun, may_end = [], Event()
+
+    def step(_kit):
+        begun.append(time.monotonic())
+        may_end.wait(10)
+
+    loop = loop_of(step)
+    wait_until(lambda: begun)
+    loop.hint("inbox", [351])
+    may_end.set()
+
+    wait_until(lambda: len(begun) == 2)
+
+
+def test_a_step_that_gets_no_answer_is_a_pass_that_failed(loop_of):
+    def step(_kit):
+        raise Unreachable("inbox_sms: nobody answers")
+
+    with capture_logs() as logged:
+        loop_of(step)
+        wait_until(lambda: logged)
+
+    assert (logged[0]["event"], logged[0]["kind"]) == ("pass.failed", "inbox")
+    assert logged[0]["error"] == "inbox_sms: nobody answers"
+
+
+def test_a_sender_that_is_stopped_in_the_middle_ends_without_a_word(loop_of, monkeypatch):
+    def step(_sender):
+        raise Stopped
+
+    monkeypatch.setattr("semysync.daemon.sending.HEAD_START_S", 0)
+    monkeypatch.setattr("semysync.daemon.sending.Sender.step", step)
+    with capture_logs() as logged:
+        loop = loop_of(lambda _: None)
+
+        assert loop._sending.join(10)
+    assert logged == []
+
+
+# What has come to a stand.
+
+
+@pytest.fixture
+def standing_loop(loop_of, monkeypatch):
+    monkeypatch.setattr(loop_module, "STUCK_AFTER_S", 0.3)
+    monkeypatch.setattr(loop_module, "PATIENCE", 0)
+    return loop_of
+
+
+def test_a_pass_that_stands_still_is_stuck_and_one_that_asks_is_not(standing_loop):
+    step = {"asks": True, "ends": False}
+
+    def slow(kit):
+        while not step["ends"]:
+            time.sleep(0.01)
+            if step["asks"]:
+                kit.client.user()
+
+    loop = standing_loop(slow)
+    ends = time.monotonic() + 0.6
+    while time.monotonic() < ends:
+        assert loop.stuck() is None
+        time.sleep(0.01)
+
+    step["asks"] = False
+    wait_until(lambda: loop.stuck() == "inbox")
+
+    step["ends"] = True
+    wait_until(lambda: loop.stuck() is None)
+
+
+def test_a_loop_that_waits_for_its_time_is_not_stuck(standing_loop):
+    loop = standing_loop(lambda _: None)
+
+    ends = time.monotonic() + 0.6
+    while time.monotonic() < ends:
+        assert loop.stuck() is None
+        time.sleep(0.02)
+
+
+def test_a_pass_that_nobody_begins_is_stuck(standing_loop):
+    loop = standing_loop(lambda _: None)
+    wait_until(lambda: loop._ended_s)
+
+    loop._scheduler.pause()
+    loop.hasten("inbox")
+
+    wait_until(lambda: loop.stuck() == "inbox")
