@@ -46,6 +46,7 @@ KINDS = (
     "pull.failing",
     "pull.recovered",
     "verify.found",
+    "contact.forgotten",
     "sending.fenced",
     "webhook.unconfirmed",
     "hook.dead",

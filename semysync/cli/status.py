@@ -50,7 +50,7 @@ def status(config: Path | None, database: Path | None, as_json: bool) -> None:
 def as_facts(found: Condition, path: Path, *, running: bool | None) -> dict[str, Any]:
     """Return the facts for a program; the shape is documented in the README."""
     facts = found._asdict()
-    facts["boxes"] = [{"box": box} | facts for box, facts in found.boxes.items()]
+    facts["boxes"] = [{"box": box} | of_box for box, of_box in found.boxes.items()]
     facts["devices"] = [phone._asdict() for phone in found.devices]
     return {"verdict": facts.pop("verdict"), "daemon": running, "mirror": str(path)} | facts
 

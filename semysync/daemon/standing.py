@@ -11,7 +11,7 @@ ASK = "select verdict, inbox_lag_s, sent_lag_s, queued from health"
 
 
 def standing(mirror: Path, loading: Mapping[str, int]) -> tuple[str, bool]:
-    """Return it, and whether all is well; where the mirror does not answer, why."""
+    """Say how things stand, and whether all is well; where the mirror does not answer, why."""
     try:
         with explained(mirror, reading=True), closing(open_reader(mirror)) as conn:
             verdict, inbox_lag_s, sent_lag_s, queued = conn.execute(ASK).fetchone()

@@ -56,7 +56,8 @@ WANTED = (
     *(f"draft unknown -> {now}" for now in ("sent", "delivered")),
     *(f"draft accepted -> {now}" for now in ("on_phone", "sent", "delivered", "cancelling")),
     *(f"draft cancelling -> {now}" for now in ("cancelled", "on_phone")),
-    *(f"event {kind}" for kind in KINDS),
+    # `semysync forget` is no part of these lives: what it leaves of a history is its own test's.
+    *(f"event {kind}" for kind in KINDS if kind != "contact.forgotten"),
     *(f"pass {kind} {how}" for kind in PASSES for how in ("complete", "failed")),
     *(f"purge came to {state}" for state in PURGES),
     *(f"mark {what}" for what in ("new", "loading", "loaded", "of a device", "of the account")),
