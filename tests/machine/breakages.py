@@ -206,9 +206,8 @@ MUTANTS = {
 def all_caught(minutes, only):
     """Let each mutant live until it is caught, or for so long; tell, and return whether all were."""
     survivors = []
-    for name, make in MUTANTS.items():
-        if only not in name:
-            continue
+    chosen = {name: make for name, make in MUTANTS.items() if only in name}
+    for name, make in chosen.items():
         began, lives = time.monotonic(), 0
         caught = None
         while caught is None and time.monotonic() - began < minutes * 60:
@@ -219,7 +218,7 @@ def all_caught(minutes, only):
             f"{'caught' if caught else 'LIVES ON':8} {took_s:6.1f} s  {name}: {caught}", flush=True
         )
         survivors += [] if caught else [name]
-    print(f"{len(MUTANTS) - len(survivors)} of {len(MUTANTS)} mutants were caught")
+    print(f"{len(chosen) - len(survivors)} of {len(chosen)} mutants were caught")
     return not survivors
 
 

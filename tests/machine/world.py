@@ -46,6 +46,11 @@ from semysync.sandbox.webhooks import fields_of, request
 from semysync.times import Locale
 
 KEPT = "+79990000001"
+MOVING = {
+    44: "accepted",
+    40: "on_phone",
+    36: "sent",
+}  #: of the history, by age: these came no further
 PHONES = ("+79200000001", "+79200000002", "+79200000003")
 DAY = timedelta(days=1)
 HISTORY_FROM = (NOON - 45 * DAY).date()
@@ -84,7 +89,8 @@ class World(Rig):
             for device in self.devices:
                 kept = ago == 48 and device == self.devices[0]
                 self.receive(device, KEPT if kept else PHONES[ago % 3], timedelta(days=ago))
-                self.elsewhere(device, PHONES[ago % 3], timedelta(days=ago), "delivered")
+                status = MOVING.get(ago, "delivered") if device == self.devices[0] else "delivered"
+                self.elsewhere(device, PHONES[ago % 3], timedelta(days=ago), status)
         self.receive(self.devices[0], PHONES[0], DAY / 2)
         self.receive(self.devices[1], PHONES[0], DAY / 2)
 
