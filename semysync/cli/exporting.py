@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from semysync.cli import completing, formats, pages
-from semysync.cli.messages import narrowed, narrowing
+from semysync.cli.messages import as_here, narrowed, narrowing
 from semysync.cli.options import config_option, database_option, examples
 from semysync.cli.printing import complain
 from semysync.cli.reading import reading
@@ -87,6 +87,7 @@ def export(
     wanted = narrowed(**options)
     with reading(config, database) as conn:
         conn.execute("begin")  # one moment for all that is read
+        wanted = as_here(conn, wanted)
         if form == "html" and out:
             written = pages.write(conn, wanted, out, force=force)
             click.echo(f"{written:,} conversations: {out / 'index.html'}")

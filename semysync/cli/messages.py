@@ -23,6 +23,7 @@ from semysync.errors import MirrorUnusable
 from semysync.mirror.reading import history
 from semysync.mirror.reading.history import Narrowed
 from semysync.mirror.reading.search import Query
+from semysync.mirror.tables import settings
 from semysync.times import from_utc_text, utc_text
 
 LOOK_S = 0.25  #: how often a follower looks whether anything was written
@@ -69,10 +70,10 @@ def narrowed(
     until: str | None,
     status: str | None,
 ) -> Narrowed:
-    """Return what the options say, as the mirror has it."""
+    """Return what the options say; the contact as it was typed, for `as_here`."""
     now = datetime.now(UTC)
     return Narrowed(
-        contact=contact_of(contact),
+        contact=contact,
         device=device,
         direction=direction,
         channel=channel,
@@ -80,6 +81,11 @@ def narrowed(
         until=until and utc_text(meant("--until", until, now)),
         status=status,
     )
+
+
+def as_here(conn: Connection, wanted: Narrowed) -> Narrowed:
+    """Return what is wanted with its contact as this mirror writes it, by the region it goes by."""
+    return wanted._replace(contact=contact_of(wanted.contact, settings.find(conn, "region")))
 
 
 def meant(option: str, text: str, now: datetime) -> datetime:
@@ -130,6 +136,7 @@ def messages(
     """
     wanted = narrowed(**options)._replace(text=text or None)
     with reading(config, database) as conn:
+        wanted = as_here(conn, wanted)
         seen = history.last_event(conn)
         rows = history.newest(conn, wanted, min(limit, MOST))[::-1]
     if follow:
@@ -183,8 +190,10 @@ def search(
         query = Query.read(" ".join(words))
     except ValueError as exc:
         raise click.UsageError(str(exc)) from None
+    wanted = narrowed(**options)
     with reading(config, database) as conn:
-        rows = history.hits(conn, query, narrowed(**options), min(limit, MOST), newest_first=newest)
+        wanted = as_here(conn, wanted)
+        rows = history.hits(conn, query, wanted, min(limit, MOST), newest_first=newest)
     if as_json:
         print_json([shown(row) for row in rows])
     elif rows:

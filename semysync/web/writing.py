@@ -16,7 +16,6 @@ from typing import TypeVar
 from datasette.utils import tilde_decode
 from datasette.utils.asgi import Forbidden, Response
 
-from semysync.contact import contact_of
 from semysync.errors import SemysyncError
 from semysync.mirror.file import explained, writing
 from semysync.mirror.outbox import drafts
@@ -98,9 +97,11 @@ async def send(visit: Visit, form: Form) -> Response:
         return await _again(visit, answer.refused(str(exc)), contact, 400)
     except SemysyncError as exc:
         return await _again(visit, answer.refused(str(exc)), contact, 503)
-    if contact is None and draft_id is not None:
-        return Response.redirect(visit.mirror.links.draft(draft_id))
-    return _to_the_end(visit, contact or contact_of(answer.phone) or "")
+    if contact is not None:
+        return _to_the_end(visit, contact)
+    links = visit.mirror.links
+    # None: of a draft that is deleted by now, this form has made it before.
+    return Response.redirect(links.drafts() if draft_id is None else links.draft(draft_id))
 
 
 async def _again(visit: Visit, answer: Answer, contact: str | None, status: int) -> Response:

@@ -35,6 +35,15 @@ def test_messages_can_be_narrowed_in_every_way(talk, options, expected):
     assert ids(talk, "messages", *options) == expected
 
 
+def test_a_national_number_means_the_contact_that_the_region_makes_of_it(talk):
+    change(talk, "insert into settings values ('region', 'RU')")
+
+    assert ids(talk, "messages", "--contact", "8 920 123-45-67") == [1, 10]
+    assert set(ids(talk, "search", "заказ", "--contact", "89201234567")) == {1, 10}
+    lines = talk.run("export", "--contact", "89201234567", "--format", "jsonl").stdout.splitlines()
+    assert {json.loads(line)["id"] for line in lines} == {1, 10}
+
+
 @pytest.mark.parametrize(
     ("typed", "expected"),
     [

@@ -92,8 +92,8 @@ select 'draft', id, contact, status, since, cast(null as integer), cast(null as 
 #   view's own arithmetic; or where a box was not read to its end for so long, or never. A daemon
 #   that meets failures asks at distances of up to 750 s, on purpose: it is given 900.
 # * `failing` where sending is stopped, or where the last pass of a kind failed: less than 900 s
-# ago,
-#   or for the second time in a row. What runs once a day is not failing all day for one failure.
+#   ago, or for the second time in a row. What runs once a day is not failing all day for one
+#   failure.
 #
 # What counts is the order of the passes. A time in the future was stamped by a clock that was
 # wrong, and tells nothing.
