@@ -92,6 +92,11 @@ class Refused(ServiceError):
         self.code = code
         self.sure = sure
 
+    @property
+    def bars_all(self) -> bool:
+        """Whether nothing at all would be answered, whatever is asked: the token, or the address."""
+        return self.code in {"401", "403", "404"}
+
 
 class Throttled(Refused):
     """The service asks for a pause (HTTP 429); `retry_after_s` is None where it does not say."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from semysync.cli.options import config_option, configured, database_option, examples, json_option
-from semysync.cli.printing import complain, one_line, print_json
+from semysync.cli.printing import complain, counted, one_line, print_json
 from semysync.errors import ConfigError, SemysyncError
 
 
@@ -70,7 +70,7 @@ def backup(
         print_json(facts)
     else:
         click.echo(f"copy     {one_line(str(made.path))}")
-        click.echo(f"holds    {made.messages:,} messages, {size_of(made.bytes)}, checked")
+        click.echo(f"holds    {counted(made.messages, 'message')}, {size_of(made.bytes)}, checked")
         for old in removed:
             click.echo(
                 f"deleted  {one_line(old.name)}, since the newest {settings.backup.keep} are kept"

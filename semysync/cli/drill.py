@@ -10,7 +10,7 @@ import click
 from semysync.cli.backup import progress
 from semysync.cli.ending import ending_tidily
 from semysync.cli.options import config_option, configured, database_option, examples, json_option
-from semysync.cli.printing import complain, one_line, print_json
+from semysync.cli.printing import complain, counted, one_line, print_json
 from semysync.errors import ConfigError, SemysyncError
 
 
@@ -71,7 +71,7 @@ def drill(config: Path | None, database: Path | None, as_json: bool, folder: Pat
     else:
         click.echo(f"replica  {one_line(replica.shown)} is good")
         newest = f", the last change of {at:%Y-%m-%d %H:%M:%S} UTC" if at else ""
-        click.echo(f"holds    {found.messages:,} messages{newest}")
+        click.echo(f"holds    {counted(found.messages, 'message')}{newest}")
         click.echo(f"took     {found.took_s:,.1f} s")
     sys.exit(1 if found.faults else 0)
 

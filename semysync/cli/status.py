@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from semysync.cli.options import config_option, database_option, examples, json_option
-from semysync.cli.printing import one_line, print_json
+from semysync.cli.printing import counted, one_line, print_json
 from semysync.cli.reading import reading, rough_age, seen, short_time
 from semysync.mirror.lock import Right, is_held
 from semysync.mirror.reading.health import Condition, Phone, condition
@@ -61,7 +61,7 @@ def screen(found: Condition, path: Path, *, running: bool | None) -> Iterator[st
     why = reason(found, running=running)
     yield f"verdict  {verdict}{f': {why}' if why else ''}"
     for box, facts in found.boxes.items():
-        yield f"{box:<8} {facts['messages']:,} messages, {age_of(facts)}"
+        yield f"{box:<8} {counted(facts['messages'], 'message')}, {age_of(facts)}"
     yield f"outbox   {queue_of(found.outbox)}"
     if found.outbox["blocked"]:
         yield f"sending  {paint('stopped', 'red')}: {one_line(found.outbox['blocked'])}"

@@ -8,7 +8,7 @@ import click
 from semysync.cli.backup import progress
 from semysync.cli.ending import ending_tidily
 from semysync.cli.options import config_option, configured, database_option, examples, json_option
-from semysync.cli.printing import one_line, print_json
+from semysync.cli.printing import counted, one_line, print_json
 from semysync.errors import ConfigError
 from semysync.times import utc_text
 
@@ -62,8 +62,8 @@ def takeover(config: Path | None, database: Path | None, as_json: bool, url: str
         print_json({"mirror": str(path), "replica_behind_s": behind_s} | _facts(taken._asdict()))
         return
     click.echo(f"mirror   {one_line(str(path))}, takeover {taken.number}")
-    drafts = "open draft" if taken.open_drafts == 1 else "open drafts"
-    click.echo(f"holds    {taken.messages:,} messages, {taken.open_drafts:,} {drafts}")
+    messages, drafts = counted(taken.messages, "message"), counted(taken.open_drafts, "open draft")
+    click.echo(f"holds    {messages}, {drafts}")
     if taken.last_change_at:
         click.echo(
             f"replica  its last change is of {taken.last_change_at:%Y-%m-%d %H:%M:%S} UTC, {behind_s:,} s "

@@ -16,14 +16,12 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
+from semysync.mirror.tables.clocks import Moment
 from semysync.times import only_offset
 
 AT_ONCE = timedelta(seconds=60)  #: a phone hands a message on within so much, if not offline
 LEAST_SENT = 2  #: messages that must agree
 LEAST_RECEIVED = 3  #: as many of these, which mislead more easily
-
-
-Moments = tuple[datetime, datetime]  #: what a clock printed, and a moment that lies close to it
 
 
 class Evidence(NamedTuple):
@@ -52,7 +50,7 @@ def service_offset(
     return known.pop() if len(known) == 1 else None
 
 
-def phone_offset(sent: Iterable[Moments], received: Iterable[Moments]) -> int | None:
+def phone_offset(sent: Iterable[Moment], received: Iterable[Moment]) -> int | None:
     """
     Return the offset of a phone's clock, in minutes east, or None.
 

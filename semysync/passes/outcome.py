@@ -27,6 +27,6 @@ class Outcome:
 
 def is_hopeless(failure: ServiceError | None) -> bool:
     """Tell whether there is no point in asking anything else in this pass."""
-    return isinstance(failure, Unreachable | Throttled) or (
-        isinstance(failure, Refused) and failure.code in {"401", "403", "404"}
-    )
+    if isinstance(failure, Unreachable | Throttled):
+        return True
+    return isinstance(failure, Refused) and failure.bars_all

@@ -39,8 +39,8 @@ from semysync.mirror.tables.purges import OpenPurge, Purges
 from semysync.model import Box, Held, Received, Sent
 from semysync.passes import expendable
 from semysync.passes.expendable import WAYS, Came, Limits, Reason, Slice, Way
+from semysync.passes.outcome import is_hopeless
 from semysync.passes.pull import parted
-from semysync.passes.refresh import is_about_access
 from semysync.passes.remains import Remains
 from semysync.passes.sync import Sync
 from semysync.service.client import Answer, Client
@@ -292,7 +292,7 @@ class Purger:
 
     def _asks_for_fewer(self, doomed: Slice, refusal: Refused) -> bool:
         """Let lists of ids be shorter where one was refused, which is planned anew; tell whether."""
-        if doomed.box is Box.INBOX or len(doomed.messages) < 2 or is_about_access(refusal):
+        if doomed.box is Box.INBOX or len(doomed.messages) < 2 or is_hopeless(refusal):
             return False
         longest = min(self._remains.list_size, len(doomed.messages))
         self._remains.list_size = max(1, longest // 2)

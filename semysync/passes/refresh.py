@@ -21,6 +21,7 @@ from semysync.mirror.store import Saved, Store
 from semysync.mirror.tables.pending import Open, Pending
 from semysync.model import Box, Illegible, Sent
 from semysync.passes.look import FEW
+from semysync.passes.outcome import is_hopeless
 from semysync.service.client import Client
 from semysync.service.questions import MOST_IDS, Ids, Range
 from semysync.times import AGREE
@@ -134,11 +135,6 @@ def is_suspect(one: Open, now: datetime) -> bool:
     """Tell whether a message was absent so often and so long that it may be missing."""
     since = one.absent_since or now
     return one.absences >= ABSENCES and now - since >= ABSENT_FOR and one.status is not None
-
-
-def is_about_access(refusal: Refused) -> bool:
-    """Tell whether nothing at all would be answered, however little is asked for."""
-    return isinstance(refusal, Throttled) or refusal.code in {"401", "403", "404"}
 
 
 def proves_absent(message_id: int, ids: Sequence[int], *, more: bool) -> bool:
@@ -324,7 +320,7 @@ class Refresher:
             try:
                 answer = self._client.sent(Ids(tuple(some)), device_id)
             except Refused as refusal:
-                if len(some) > 1 and not is_about_access(refusal):
+                if len(some) > 1 and not is_hopeless(refusal):
                     self._list_size, refused = max(1, len(some) // 2), True
                     lists.append(some)
                     continue

@@ -109,7 +109,7 @@ class Requests:
         """Say what stands against sending anything; None where only these drafts are refused."""
         if isinstance(exc, Unreachable | Throttled):
             return str(exc)
-        if isinstance(exc, Refused) and exc.code in {"401", "403", "404"}:
+        if isinstance(exc, Refused) and exc.bars_all:
             return f"{exc}; check the token, and `base_url` in the configuration"
         try:
             why = over(self._client.user())
