@@ -1,9 +1,10 @@
 """
 Read the calls that the service makes when a message comes in, or a status changes.
 
-They are hints only: nobody signs them, and how they are encoded is not known for sure. So whatever
-comes is read leniently, and nothing in it is believed but that it is worth a look. Nothing here
-does any I/O.
+They are hints only: nobody signs them. That they come by POST as a form, most of them multipart,
+with `id`, `id_device`, `phone` and `msg`, is likely; that `type` may be empty was observed; JSON was
+never shown, and is read as well. So whatever comes is read leniently, and nothing in it is believed
+but that it is worth a look. Nothing here does any I/O.
 """
 
 import json

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
-from semysync.sandbox.clocks import DAY, SECOND, Clock, WallClock, instant
+from semysync.sandbox.clocks import DAY, SECOND, Clock, WallClock, instant, real_clock
 from semysync.sandbox.devices import Device, another, canonical_device
 from semysync.sandbox.filters import read_filters
 from semysync.sandbox.holdings import Holdings
@@ -51,7 +51,11 @@ class Account(Holdings):
         clock: Clock | None = None,
     ) -> None:
         super().__init__(
-            messages=messages, devices=devices, seed=seed, switches=switches, clock=clock
+            messages=messages,
+            devices=devices,
+            seed=seed,
+            switches=switches or Switches(),
+            clock=clock or real_clock,
         )
         self._desk = Desk(self.devices, self.switches)
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from threading import RLock
 from typing import Any
 
-from semysync.sandbox.clocks import DAY, SECOND, Clock, WallClock, instant, real_clock
+from semysync.sandbox.clocks import DAY, SECOND, Clock, WallClock, instant
 from semysync.sandbox.devices import Device, another, seeded_devices
 from semysync.sandbox.history import Station, mixed
 from semysync.sandbox.phones import Arrival, Reply, arrivals, reply_to, ussd_reply
@@ -26,20 +26,14 @@ class Holdings:
     """Devices, both boxes, and what is on its way. Its methods are safe to call from any thread."""
 
     def __init__(
-        self,
-        *,
-        messages: int = 3000,
-        devices: int = 3,
-        seed: int = 1,
-        switches: Switches | None = None,
-        clock: Clock | None = None,
+        self, *, messages: int, devices: int, seed: int, switches: Switches, clock: Clock
     ) -> None:
         if devices < 1:
             raise ValueError(f"devices must be at least 1, got {devices}")
         if messages < 0:
             raise ValueError(f"messages must be at least 0, got {messages}")
         self._lock = RLock()
-        self._clock = clock or real_clock
+        self._clock = clock
         self._start = self._now()
         self.devices = {device.id: device for device in seeded_devices(devices, self._start)}
         self._shelves = seeded_shelves(
@@ -47,7 +41,7 @@ class Holdings:
             seed=seed,
             start=self._start,
             stations=[Station(device.id, device.type) for device in self.devices.values()],
-            overlapping=switches is not None and switches.id_spaces == "overlapping",
+            overlapping=switches.id_spaces == "overlapping",
         )
         self._phone_clocks: dict[int, WallClock] = {}
         self._underway = Underway()
@@ -58,7 +52,7 @@ class Holdings:
         self._lists = 0
         #: hears, if set, of each message that comes in, and of each that was sent or delivered
         self.tell: Callable[[Row, Clocks], None] | None = None
-        self._switch(switches or Switches())
+        self._switch(switches)
 
     def advance(self) -> int:
         """Let everything happen that is due; returns the present instant."""
