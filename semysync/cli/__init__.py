@@ -5,9 +5,11 @@ Each file holds a family of them, and is imported when one of them is asked for;
 import is imported where it is used. So a command waits for nothing that it does not need.
 """
 
+import os
 import sys
 from collections import UserDict
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import click
@@ -68,9 +70,11 @@ class Program(click.Group):
                 )
 
     def invoke(self, ctx: click.Context) -> Any:
-        for stream in (sys.stdout, sys.stderr):
-            if hasattr(stream, "reconfigure"):  # a letter that the terminal lacks is no error
-                stream.reconfigure(errors="backslashreplace")
+        for name in ("stdout", "stderr"):
+            if getattr(sys, name) is None:  # closed by who started us: nobody wants to read it
+                setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115  it stays
+            # A letter that the terminal lacks is no error.
+            getattr(sys, name).reconfigure(errors="backslashreplace")
         try:
             return super().invoke(ctx)
         except SemysyncError as exc:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NoReturn
 
 import click
 
@@ -46,7 +47,6 @@ def backup(
         if folder:
             raise click.UsageError("--check proves a copy, --to makes one: give one of them")
         check(copy, as_json=as_json)
-        return
     from semysync.mirror.copies.backup import make, note
 
     settings, path = configured(config, database)
@@ -78,7 +78,7 @@ def backup(
     sys.exit(0 if noted else 1)
 
 
-def check(copy: Path, *, as_json: bool) -> None:
+def check(copy: Path, *, as_json: bool) -> NoReturn:
     """Prove a copy, say what was found, and end with 1 where it is not good."""
     from semysync.mirror.copies.backup import check as proved
 

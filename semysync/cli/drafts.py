@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from sqlite3 import Connection
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -105,7 +105,6 @@ def cancel(
         raise click.UsageError("ID and --device do not go together")
     if device is not None:
         cancel_device(device, config, database, yes=yes, as_json=as_json)
-        return
     if not ids:
         raise click.UsageError("Missing argument 'ID...'.")
     act(reader_path(config, database), ids, drafts.cancel, as_json=as_json)
@@ -237,7 +236,7 @@ def release_all(path: Path, *, yes: bool, as_json: bool) -> None:
 
 def cancel_device(
     number: int, config: Path | None, database: Path | None, *, yes: bool, as_json: bool
-) -> None:
+) -> NoReturn:
     """Cancel what a device has not fetched yet, and say what really was cancelled."""
     from semysync import log
     from semysync.mirror.store import Store
@@ -302,7 +301,7 @@ def print_cancelled(found: "Cancelled", name: str) -> None:
         )
 
 
-def finish_cancel(found: "Cancelled") -> None:
+def finish_cancel(found: "Cancelled") -> NoReturn:
     """End with the code that says what came of it."""
     if found.failure:
         complain(f"the service did not confirm it: {found.failure}")

@@ -146,7 +146,6 @@ def send(
 
         only_a_sheet({"PHONE": phone, "--key": key, "--wait": wait})
         send_sheet(sheet, usual, reader_path(config, database), as_json=as_json)
-        return
     fields = usual | {"phone": phone, "text": wording(phone, text, kind), "client_key": key}
     path = reader_path(config, database)
     with writing_drafts(path) as conn:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NoReturn
 
 import click
 
@@ -41,7 +41,7 @@ def only_a_sheet(others: Mapping[str, object]) -> None:
             raise click.UsageError(f"{name} and --csv do not go together")
 
 
-def send_sheet(sheet: str, usual: Mapping[str, object], path: Path, *, as_json: bool) -> None:
+def send_sheet(sheet: str, usual: Mapping[str, object], path: Path, *, as_json: bool) -> NoReturn:
     """Insert a draft for each line of a file, and report what came of it."""
     report = Report()
     with opened(sheet) as raw, writing_drafts(path) as conn:

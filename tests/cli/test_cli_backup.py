@@ -21,6 +21,8 @@ def test_a_copy_goes_where_the_configuration_says_and_old_ones_go(synced, sandbo
     assert sorted(map(str, copies.iterdir())) == sorted(fact["file"] for fact in made[1:])
     assert {fact["messages"] for fact in made} == {300}
     assert synced.ask("select count(*) from backups") == [(2,)]
+    said = synced.run("backup").stdout
+    assert f"deleted  {Path(made[1]['file']).name}, since the newest 2 are kept\n" in said
 
 
 def test_what_is_said_of_a_copy_is_for_a_person(synced, tmp_path):
@@ -31,6 +33,13 @@ def test_what_is_said_of_a_copy_is_for_a_person(synced, tmp_path):
     assert first.startswith(f"copy     {tmp_path / 'copies'}/semysync-20")
     assert second.startswith("holds    300 messages, ")
     assert second.endswith(" MB, checked")
+
+
+def test_a_copy_is_made_or_proved_and_not_both(synced):
+    ended = synced.run("backup", "--to", "copies", "--check", synced.mirror)
+
+    assert ended.returncode == 2
+    assert "--check proves a copy, --to makes one: give one of them" in ended.stderr
 
 
 def test_without_a_folder_it_says_how_to_name_one(synced):

@@ -142,6 +142,28 @@ def test_what_cannot_be_exported_is_told_in_a_sentence(talk, args, says):
     assert says in ended.stderr
 
 
+def test_a_conversation_without_such_a_message_has_no_page_and_a_message_may_have_no_time(talk):
+    change(talk, "update inbox set received_at = null where id = 3")
+    change(talk, "insert into contacts (contact, name) values ('+31', 'Never wrote')")
+
+    talk.run("export", "--format", "html", "--out", "pages", "--direction", "in")
+
+    pages = {path.name: path.read_text() for path in (talk.home / "pages").iterdir()}
+    assert len(pages) == 4
+    assert "Never wrote" not in pages["index.html"]
+    assert "Balance: order more" in next(pages[name] for name in pages if "Beeline" in name)
+
+
+def test_without_the_extra_parquet_says_what_to_install_and_leaves_nothing(talk):
+    code = "import sys; sys.modules['pyarrow'] = None; from semysync.cli import main; main()"
+
+    ended = talk.run("export", "--out", "x.parquet", code=code)
+
+    assert ended.returncode == 1
+    assert "Parquet needs pyarrow: pip install 'semysync[parquet]'" in ended.stderr
+    assert not list(talk.home.glob("x.parquet*"))
+
+
 def test_no_room_leaves_no_half_file(talk):
     change(talk, "update inbox set text = hex(zeroblob(100000))")
 

@@ -180,6 +180,21 @@ def test_what_was_skipped_is_shown_and_no_alarm_and_what_was_given_up_is_one(beh
     assert "skipped by hand: it ended with 1" in skipped.stdout
 
 
+def test_of_many_events_that_are_not_delivered_the_last_are_shown_and_the_rest_counted(behind):
+    with closing(sqlite3.connect(behind.mirror, isolation_level=None)) as conn:
+        conn.execute(
+            """insert into deliveries
+               with recursive n(i) as (select 2 union all select i + 1 from n where i < 24)
+               select 'broken', i, 'draft.held', 'dead', 60, '2026-01-01', '2026-01-03', null,
+                      'it ended with 1', null, '' from n"""
+        )
+
+    shown = behind.run("hooks").stdout.splitlines()
+
+    assert shown[-1] == "and 4 before them: see --json"
+    assert [line.split()[0] for line in shown[-21:-1]] == [str(seq) for seq in range(5, 25)]
+
+
 def test_all_that_waits_is_skipped(behind):
     skipped = behind.run("hooks", "skip", "broken", "--all")
     again = behind.run("hooks", "skip", "broken", "--all")

@@ -1,6 +1,7 @@
 """`init` as a new user types it, and as a script does; with the service well, sick and refusing."""
 
 import json
+import re
 
 import pytest
 from born import run
@@ -144,6 +145,8 @@ def test_accounts_of_one_folder_have_a_token_each(program, sandbox):
         (TOKEN, ("--token-file", "nowhere"), 78, "cannot read the token from nowhere"),
         (TOKEN, ("--config", "/proc/nothing/config.toml"), 78, "cannot make the folder"),
         (TOKEN, ("--account", "shop"), 2, "--account goes with --systemd"),
+        (TOKEN, ("--config", "/proc/config.toml"), 78, "cannot write /proc/"),
+        (TOKEN, ("--config", "/proc"), 78, "/proc is a folder: name a file by --config"),
     ],
 )
 def test_where_something_is_wrong_nothing_is_written(  # noqa: PLR0917
@@ -159,6 +162,17 @@ def test_where_something_is_wrong_nothing_is_written(  # noqa: PLR0917
     assert "Traceback" not in ended.stderr
     assert TOKEN not in ended.stdout + ended.stderr
     assert left(program) == {}
+
+
+def test_when_the_plan_ends_and_that_there_is_no_phone_yet_is_shown(program, sandbox):
+    for number in list(sandbox.account.devices):
+        sandbox.account.remove_device(number)
+    sandbox.set(plan="ended")
+
+    shown = feed(program, TOKEN, "--base-url", sandbox.base_url).stdout
+
+    assert re.search(r"The service takes the token: .*until 20\d\d-\d\d-\d\d", shown)
+    assert "The account has no device yet: install the app on a phone and log in there." in shown
 
 
 def test_the_token_is_in_no_list_of_processes(program):

@@ -3,10 +3,16 @@
 import json
 import shutil
 import signal
+import sys
 
 import pytest
 from processes import PATIENCE_S, end
 from test_cli_reading import change, on_terminal
+
+import semysync.cli.messages  # noqa: F401  of which the command has the same name
+from semysync.errors import MirrorUnusable
+
+following = sys.modules["semysync.cli.messages"]
 
 
 def ids(program, *command):
@@ -170,6 +176,27 @@ def test_follow_shows_each_message_once_and_no_change_of_a_status(synced, sandbo
         shown = [json.loads(process.stdout.readline())["text"] for _ in range(2)]
 
     assert shown == ["Mine", "Yours"]
+
+
+def test_a_file_that_is_just_being_put_in_place_is_waited_for_but_not_for_ever(talk, monkeypatch):
+    aside = talk.mirror.rename(talk.home / "aside.db")
+    waits = []
+
+    def sleep(seconds):
+        waits.append(seconds)
+        if len(waits) == 3:
+            aside.rename(talk.mirror)
+
+    monkeypatch.setattr(following.time, "sleep", sleep)
+    assert following.identity(talk.mirror) is None
+    with following.reopened(None, talk.mirror) as conn:
+        assert conn.execute("select count(*) from inbox").fetchone()[0] == 3
+    assert len(waits) == 3
+
+    talk.mirror.unlink()
+    monkeypatch.setattr(following, "REPLACED_S", -1)
+    with pytest.raises(MirrorUnusable), following.reopened(None, talk.mirror):
+        pass
 
 
 def test_follow_ends_when_nobody_reads_it_any_more(synced):

@@ -115,6 +115,24 @@ def test_forget_leaves_no_trace_of_one_and_all_of_the_others(known):
         conn.execute("insert into sent_fts (sent_fts) values ('integrity-check')")
 
 
+def test_who_is_not_known_cannot_be_forgotten(known):
+    ended = known.run("forget", "+999", "--yes", "--json")
+
+    assert (ended.returncode, json.loads(ended.stdout)) == (1, {"messages": 0, "drafts": 0})
+    assert "nothing is known of +999" in ended.stderr
+
+
+def test_it_is_told_that_a_reader_keeps_an_old_state(known):
+    with closing(sqlite3.connect(known.mirror, isolation_level=None)) as reader:
+        reader.execute("begin")
+        reader.execute("select count(*) from inbox").fetchone()
+
+        ended = known.run("forget", ANNA, "--yes")
+
+    assert ended.returncode == 0
+    assert "a program that reads the mirror keeps an old state of it" in ended.stderr
+
+
 def test_a_draft_that_is_on_its_way_must_be_cancelled_first(known):
     change(known, "insert into outbox (phone, text) values (?, 'Not yet')", ANNA)
 

@@ -5,6 +5,8 @@ import signal
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from processes import end, wait_until
+from test_cli_reading import change
 
 from semysync.mirror.lock import Lock, Right
 
@@ -83,6 +85,44 @@ def test_yes_does_it_and_again_there_is_nothing_to_do(ready, sandbox, old):
     assert {box: purged(ready, box) for box in BOXES} == old
     assert second["gone"] == {"inbox": 0, "sent": 0}
     assert "Nothing would go." in ready.run("purge").stdout
+
+
+def test_no_more_goes_at_a_time_than_is_allowed(ready, sandbox):
+    ready.configure(sandbox.base_url, api=QUICK, rest="[purge]\nmax_per_pass = 5")
+
+    said = ready.run("purge", "--yes").stdout.splitlines()
+
+    assert said[-1] == "as many as may go at a time: there may be more"
+    assert sum(int(line.split()[1]) for line in said[:-1]) == 5
+
+
+def test_of_many_days_the_first_are_shown_and_the_others_where_that_is_wished(ready):
+    for number, (box, column) in enumerate((("inbox", "received_at"), ("sent", "created_at"))):
+        change(
+            ready,
+            f"update {box} set {column} = strftime('%Y-%m-%dT%H:%M:%f000Z', 'now', '-' ||"
+            f" ({90 - 20 * number} - (select count(*) from {box} b where b.id < {box}.id)) ||"
+            " ' days') where text = 'Old'",
+        )
+    days = len(json.loads(ready.run("purge", "--json").stdout)["goes"])
+
+    shown = ready.run("purge").stdout
+    everything = ready.run("purge", "--all").stdout
+
+    assert days > 20
+    assert f"{days - 20} more days" in shown
+    assert "more days" not in everything
+
+
+def test_ctrl_c_says_what_becomes_of_it(ready, sandbox):
+    sandbox.set(fault="hang", fault_methods="del_inbox_sms")
+
+    with ready.running("purge", "--yes") as process:
+        wait_until(lambda: any(call.method == "del_inbox_sms" for call in sandbox.requests))
+        code, said = end(process, signal.SIGINT)
+
+    assert code == 1
+    assert said.endswith("stopped; what was asked for last is looked into by the next purge\n")
 
 
 def test_what_was_kept_by_contact_is_told(ready, sandbox):

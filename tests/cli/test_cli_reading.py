@@ -157,9 +157,21 @@ def test_a_terminal_without_the_letters_gets_escapes(synced):
     assert "\\u041f" in ended.stdout
 
 
+@pytest.mark.parametrize("command", ["status", "sync", "export messages"])
+def test_a_command_whose_output_nobody_wants_does_its_work_all_the_same(synced, command):
+    command = " ".join(synced._command(command.split(), None))
+
+    ended = subprocess.run(
+        ["bash", "-c", f"{command} >&- 2>&-"], env=synced.env, cwd=synced.home, check=False
+    )
+
+    assert ended.returncode == 0
+
+
 def test_an_empty_mirror_says_so(empty):
     assert empty.run("messages").stdout == "No messages.\n"
     assert empty.run("devices").stdout == "No devices.\n"
+    assert empty.run("conversations").stdout == "No conversations.\n"
     assert json.loads(empty.run("messages", "--json").stdout) == []
     assert json.loads(empty.run("devices", "--json").stdout) == []
     assert empty.run("status").returncode == 1

@@ -6,6 +6,7 @@ import shlex
 import signal
 import subprocess
 import sys
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import click
@@ -70,6 +71,31 @@ def test_the_sandbox_prints_a_configuration_with_which_sync_works(program):
 
     assert synced.returncode == 0
     assert (code, said) == (0, "")
+
+
+def test_the_sandbox_calls_a_webhook(program):
+    called = []
+
+    class Receiver(BaseHTTPRequestHandler):
+        def do_POST(self):
+            called.append(self.path)
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Receiver) as server:
+        hook = f"http://127.0.0.1:{server.server_port}/here"
+        with program.running("sandbox", "--port=0", "--messages=9", f"--webhook={hook}") as process:
+            printed = "".join(iter(process.stdout.readline, "# Ctrl-C ends it.\n"))
+            (program.home / "sandbox.toml").write_text(printed)
+            program.run("sync", "--config", "sandbox.toml", "--database", "play.db")
+            program.run("send", "+79201234567", "Hello", "--database", "play.db")
+            program.run("sync", "--config", "sandbox.toml", "--database", "play.db")
+            server.handle_request()
+
+    assert called == ["/here/status"]
 
 
 def test_the_sandbox_prints_json(program):

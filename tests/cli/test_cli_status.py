@@ -6,11 +6,13 @@ import threading
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from subprocess import Popen
+from types import SimpleNamespace
 
 import pytest
 from processes import wait_until
 from test_cli_reading import change, empty, on_terminal  # noqa: F401
 
+from semysync.cli.status import reason
 from semysync.times import utc_text
 
 
@@ -92,6 +94,42 @@ def test_sending_that_is_stopped_is_told_with_its_reason(synced):
     assert lines["sending"] == "stopped: no device can send"
 
 
+@pytest.mark.parametrize(
+    ("boxes", "running", "why"),
+    [
+        ({"inbox": (None, True), "sent": (5, False)}, True, "the first load goes on"),
+        ({"inbox": (None, True), "sent": (5, False)}, None, "the first load is not complete"),
+        ({"inbox": (None, False), "sent": (5, False)}, True, "inbox was not read to the end yet"),
+        ({"inbox": (None, False), "sent": (None, False)}, True, "inbox and sent were not read to"),
+        (
+            {"inbox": (50, False), "sent": (7200, False)},
+            True,
+            "sent was read to its end 2 hours ag",
+        ),
+    ],
+)
+def test_why_it_is_late_is_told(boxes, running, why):
+    facts = {box: {"lag_s": lag_s, "loading": loads} for box, (lag_s, loads) in boxes.items()}
+    late = SimpleNamespace(verdict="late", boxes=facts, idle_s=3)
+
+    assert reason(late, running=running).startswith(why)
+
+
+def test_a_mirror_of_which_nothing_was_read_yet_says_so():
+    late = SimpleNamespace(verdict="late", boxes={}, idle_s=None)
+
+    assert reason(late, running=True) == "nothing was read yet"
+
+
+def test_a_plan_that_is_nearly_over_is_told_and_so_is_its_end(synced):
+    change(synced, "update account set plan_ends_at = '2026-12-24T00:00:00', messages_left = 7")
+    well = lines_of(synced)["account"]
+    change(synced, "insert into settings values ('plan_is_low', '7 messages are left')")
+
+    assert well.startswith("7 messages left, until 2026-12-24")
+    assert lines_of(synced)["account"] == "7 messages are left"
+
+
 def test_the_queue_is_told_by_what_becomes_of_it(synced):
     add = "insert into outbox (phone, text, status, send_at) values ('+79201234567', 'x', ?, ?)"
     for status, send_at in (("queued", None), ("queued", "2099-01-01T00:00Z"), ("held", None)):
@@ -109,7 +147,8 @@ def test_phones_that_need_somebody_come_first_with_what_is_wrong(synced, sandbox
     well, silent, low = sorted(sandbox.account.devices)
     change(synced, "update devices set archived = 0, label = null, service_on = 1")
     change(synced, "update devices set last_active_at = ? where id = ?", ago(hours=3), silent)
-    change(synced, "update devices set utc_offset = 0")
+    change(synced, "update devices set utc_offset = 0, use_for_sending = 1")
+    change(synced, "update devices set use_for_sending = 0 where id = ?", silent)
     change(synced, "update device_states set offline_since = '2026' where device_id = ?", silent)
     change(synced, "update device_states set battery_low_since = '2026' where device_id = ?", low)
     change(synced, "update devices set battery = 9, service_on = 0 where id = ?", low)
@@ -121,7 +160,7 @@ def test_phones_that_need_somebody_come_first_with_what_is_wrong(synced, sandbox
     assert {first.split()[1], second.split()[0]} == {str(silent), str(low)}
     assert third.split()[0] == str(well)
     shown = first + second
-    assert "seen 3 hours ago, offline" in shown
+    assert "seen 3 hours ago, offline, not used for sending" in shown
     assert "  9 %" in shown
     assert "battery low, switched off in the app" in shown
 

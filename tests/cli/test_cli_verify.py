@@ -75,6 +75,24 @@ def test_what_is_older_than_asked_for_is_one_line_and_many_days_are_months(synce
     assert all(len(line.split()[0]) == len("2026-11") for line in many[1:-1])
 
 
+def test_of_many_differences_the_first_are_shown_and_the_rest_counted(synced, sandbox):
+    sandbox.account.remove("inbox", sandbox.account.ids("inbox")[:60])
+
+    shown = synced.run("verify", "--all").stdout.splitlines()
+
+    assert len([line for line in shown if line.startswith("  inbox ")]) == 40
+    assert "  … and 20 more: --json shows all, and so does the table verify_found" in shown
+
+
+def test_an_empty_account_and_an_empty_mirror_agree(program, sandbox):
+    for box in Box:
+        sandbox.account.remove(box, sandbox.account.ids(box))
+    program.configure(sandbox.base_url)
+    program.mirror_here()
+
+    assert program.run("verify", "--all").stdout == "nothing differs\n"
+
+
 def test_no_text_and_no_number_is_printed(synced, sandbox):
     spoil(synced, sandbox)
 

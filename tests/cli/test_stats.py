@@ -1,8 +1,10 @@
 """`stats`: plots of a mirror in the terminal."""
 
 import json
+import re
 
 import pytest
+from test_cli_reading import change
 
 from semysync.cli.stats import bar, duration, sparkline
 from semysync.mirror.reading.plots import PLOTS
@@ -18,6 +20,28 @@ def test_stats_draw_what_the_mirror_holds(synced):
     assert "█" in ended.stdout
     assert max(map(len, ended.stdout.splitlines())) <= 80
     assert "\x1b" not in ended.stdout
+
+
+def test_stats_draw_how_long_deliveries_take_and_how_the_plan_goes_down(synced):
+    now = "strftime('%Y-%m-%dT%H:%M:%f000Z', 'now', '-1 day')"
+    change(
+        synced,
+        f"update sent set created_at = {now}, utc_offset = 0, phone_utc_offset = 0,"
+        " delivered_at = strftime('%Y-%m-%dT%H:%M:%f000Z', 'now', '-1 day', '+90 seconds'),"
+        " is_delivered = 1",
+    )
+    for hours in (9, 6, 3):
+        change(
+            synced,
+            "insert into account (at, messages_left) values"
+            f" (strftime('%Y-%m-%dT%H:%M:%f000Z', 'now', '-{hours} hours'), {hours})",
+        )
+
+    shown = synced.run("stats", COLUMNS="80").stdout
+
+    assert "Time to delivery" in shown
+    assert re.search(r"^half .* 90 s$", shown, re.MULTILINE)
+    assert "Messages left in the plan, the last 90 days" in shown
 
 
 def test_stats_as_json_are_the_rows_of_every_plot(synced):

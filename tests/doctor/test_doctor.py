@@ -114,6 +114,9 @@ def test_a_configuration_with_mistakes_is_shown_with_all_of_them(synced):
     assert "did you mean `inbox_s`" in found["config"]["says"]
     assert "batch = 900" in found["config"]["says"]
     assert found["database"]["state"] == "ok"
+    lines = synced.run("doctor").stdout.splitlines()
+    at = next(n for n, line in enumerate(lines) if "batch = 900" in line)
+    assert lines[at].startswith(" " * 20)  # below what it belongs to
 
 
 @pytest.mark.parametrize(
