@@ -1,18 +1,20 @@
 """One pass and its turns: when it comes again, what it leaves behind, and when it is stuck."""
 
 import time
+from queue import Queue
 from threading import Event
 
 import pytest
-from processes import TOKEN, wait_until
+from processes import PATIENCE_S, TOKEN, wait_until
 from structlog.testing import capture_logs
 
 from semysync.config import Config
 from semysync.daemon import loop as loop_module
 from semysync.daemon.jobs import Job
-from semysync.daemon.loop import Loop
+from semysync.daemon.loop import STUCK_AFTER_S, Loop
 from semysync.errors import Unreachable
 from semysync.mirror.store import Store
+from semysync.service import line
 from semysync.service.client import Client
 from semysync.service.pace import Pace, Stopped
 
@@ -83,45 +85,65 @@ def test_a_sender_that_is_stopped_in_the_middle_ends_without_a_word(loop_of, mon
 # What has come to a stand.
 
 
+class Ahead:
+    """What of `time` is asked for there, so many seconds ahead."""
+
+    def __init__(self):
+        self.s = 0
+
+    def monotonic(self):
+        return time.monotonic() + self.s
+
+    def time(self):
+        return time.time() + self.s
+
+
+@pytest.fixture
+def ahead(monkeypatch):
+    ahead = Ahead()
+    for module in (loop_module, line):
+        monkeypatch.setattr(module, "time", ahead)
+    return ahead
+
+
 @pytest.fixture
 def standing_loop(loop_of, monkeypatch):
-    monkeypatch.setattr(loop_module, "STUCK_AFTER_S", 0.3)
     monkeypatch.setattr(loop_module, "PATIENCE", 0)
     return loop_of
 
 
-def test_a_pass_that_stands_still_is_stuck_and_one_that_asks_is_not(standing_loop):
-    step = {"asks": True, "ends": False}
+def test_a_pass_that_stands_still_is_stuck_and_one_that_asks_is_not(standing_loop, ahead):
+    told, done = Queue(), Queue()
 
     def slow(kit):
-        while not step["ends"]:
-            time.sleep(0.01)
-            if step["asks"]:
-                kit.client.user()
+        for _ in iter(told.get, "end"):
+            done.put(kit.client.user())
 
     loop = standing_loop(slow)
-    ends = time.monotonic() + 0.6
-    while time.monotonic() < ends:
+    for _ in range(3):
+        told.put("ask")
+        done.get(timeout=PATIENCE_S)
+        ahead.s += STUCK_AFTER_S - 60
         assert loop.stuck() is None
-        time.sleep(0.01)
 
-    step["asks"] = False
-    wait_until(lambda: loop.stuck() == "inbox")
+    ahead.s += 61
+    assert loop.stuck() == "inbox"
 
-    step["ends"] = True
+    told.put("end")
     wait_until(lambda: loop.stuck() is None)
 
 
-def test_a_loop_that_waits_for_its_time_is_not_stuck(standing_loop):
+def test_a_loop_that_waits_for_its_time_is_not_stuck(standing_loop, ahead):
     loop = standing_loop(lambda _: None)
+    wait_until(lambda: loop._ended_s)
 
-    ends = time.monotonic() + 0.6
-    while time.monotonic() < ends:
-        assert loop.stuck() is None
-        time.sleep(0.02)
+    ahead.s = STUCK_AFTER_S + 1
+
+    assert loop.stuck() is None
 
 
-def test_a_pass_that_nobody_begins_is_stuck(standing_loop):
+def test_a_pass_that_nobody_begins_is_stuck(standing_loop, monkeypatch):
+    monkeypatch.setattr(loop_module, "STUCK_AFTER_S", 0.1)
     loop = standing_loop(lambda _: None)
     wait_until(lambda: loop._ended_s)
 

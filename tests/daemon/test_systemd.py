@@ -7,10 +7,11 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from threading import Event
 
 import pytest
 from needing import tool
-from processes import TOKEN, end, truth, wait_until
+from processes import PATIENCE_S, TOKEN, end, truth, wait_until
 
 from semysync.cli import main
 from semysync.cli.systemd_setup import commands
@@ -117,11 +118,13 @@ def test_it_feeds_a_watchdog_that_is_meant_for_it(variables, watchdog_s):
 
 
 def test_it_is_ready_when_the_service_has_answered(program, sandbox, manager, notified):
-    sandbox.set(delay_s=0.5)
+    asked, answer = Event(), Event()
+    sandbox.before_call = lambda _: asked.set() or answer.wait(PATIENCE_S)
     with program.running("run", **notified) as process:
-        wait_until(lambda: sandbox.requests, process)
+        wait_until(asked.is_set, process)
         assert "READY=1" not in manager.hear()
 
+        answer.set()
         wait_until(lambda: "READY=1" in manager.hear(), process)
 
         assert end(process)[0] == 0

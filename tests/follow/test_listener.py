@@ -5,7 +5,6 @@ import logging
 import select
 import socket
 import sqlite3
-import time
 from contextlib import ExitStack, closing
 from datetime import UTC, datetime, timedelta
 
@@ -472,15 +471,16 @@ def test_what_is_not_served_is_unknown(mirror):
 
 
 def test_a_port_in_use_is_told_and_taken_when_it_is_free(mirror, monkeypatch):
-    monkeypatch.setattr(listener, "AGAIN_S", 0.05)
+    monkeypatch.setattr(listener, "AGAIN_S", 0.01)
+    tries, bound = [], listener._bound
+    monkeypatch.setattr(listener, "_bound", lambda address: tries.append(1) or bound(address))
     ears = Ears(mirror)
     with capture_logs() as logged:
         with socket.socket() as other:
             other.bind(("127.0.0.1", int(ears.url.rpartition(":")[2])))
             other.listen()
             ears.listener.start()
-            wait_until(lambda: logged)
-            time.sleep(0.2)  # several more tries
+            wait_until(lambda: len(tries) > 4)
         assert ears.listener.wait_until_listening(10)
         assert httpx.get(ears.url).status_code == 404
         ears.listener.stop()

@@ -189,13 +189,16 @@ def test_one_that_has_left_its_group_is_killed_as_well():
     began = time.monotonic()
     ended = python(
         """import os, time
+open_, ours = os.pipe()
 if not (child := os.fork()):
     os.setpgid(0, 0)
-    time.sleep(0.5)
+    os.close(ours)
+    os.read(open_, 1)
     os._exit(0)
 while os.getpgid(child) != child:
     pass
 os.setpgid(0, child)
+os.close(ours)
 time.sleep(20)
 """,
         limit_s=0.4,
