@@ -43,7 +43,7 @@ TIME is 09:00, the next one, or '2026-11-24 09:00', both by the local clock, whi
 {local_zone(datetime.now(UTC))} here; or it names its zone: 2026-11-24T09:00Z, 2026-11-24T12:00+03:00.
 
 --csv reads many from a file. Its first line names the columns, as in the table `outbox`: phone,
-text, and if wished device, priority, send_at and expires_at (in UTC, or with an offset),
+text, and as you like device, priority, send_at and expires_at (in UTC, or with an offset),
 client_key, kind. They are separated by commas, semicolons or tabs, in UTF-8. The options stand for
 what a line leaves empty. What is refused is reported with its line; the others go in.
 

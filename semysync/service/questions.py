@@ -38,7 +38,7 @@ class Dates:
 @dataclass(frozen=True, slots=True)
 class Range:
     """
-    Ids from `start` to `end` (None: to the newest), if wished within a window of dates.
+    Ids from `start` to `end` (None: to the newest), perhaps within a window of dates.
 
     Whether the ends belong to it is likely, not sure: a caller must be right either way.
     """

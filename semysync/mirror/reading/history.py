@@ -183,7 +183,7 @@ def conversation(conn: sqlite3.Connection, wanted: Narrowed) -> Iterator[sqlite3
 def conversations(
     conn: sqlite3.Connection, *, unread: bool, unanswered: bool, limit: int
 ) -> list[sqlite3.Row]:
-    """Return conversations by their last message, the latest first; if wished only some of them."""
+    """Return conversations by their last message, the latest first: all, or only some of them."""
     clauses = [
         *(["unread > 0"] if unread else []),
         *(["conversations.last_direction = 'in'"] if unanswered else []),
