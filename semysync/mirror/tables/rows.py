@@ -85,7 +85,8 @@ update sent
    set device_id = ?, phone = ?, contact = ?, text = ?, channel = ?, created_at = ?, handed_at = ?,
        sent_at = ?, delivered_at = ?, cancelled_at = ?, failed_at = ?, is_send_to_phone = ?,
        is_send = ?, is_delivered = ?, is_cancel = ?, is_error = ?, is_error_send = ?, is_out = ?,
-       extra = ?, utc_offset = ?, phone_utc_offset = ?, mirrored_at = ?, changed_at = coalesce(?, changed_at)
+       extra = ?, utc_offset = ?, phone_utc_offset = ?, mirrored_at = ?,
+       changed_at = coalesce(?, changed_at)
  where id = ?
 """
 
