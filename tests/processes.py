@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -145,6 +146,13 @@ def end(process, number=signal.SIGTERM):
     process.send_signal(number)
     _, logged = process.communicate(timeout=PATIENCE_S)
     return process.returncode, logged
+
+
+def free_port():
+    """Return a port that nobody listens at."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        return bound.getsockname()[1]
 
 
 def truth(sandbox, box):

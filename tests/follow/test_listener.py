@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 import httpx
 import pytest
 import uvicorn
-from processes import wait_until
+from processes import free_port, wait_until
 from prometheus_client.parser import text_string_to_metric_families
 from structlog.testing import capture_logs
 
@@ -30,12 +30,6 @@ from semysync.times import utc_text
 
 EVERYTHING = Served(health=True, metrics=True)
 SECRET, OTHER = "first-secret-0123456789", "second-secret-0123456789"
-
-
-def free_port():
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        return bound.getsockname()[1]
 
 
 class Ears:

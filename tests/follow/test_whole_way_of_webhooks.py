@@ -9,8 +9,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from processes import TOKEN, Program, end, wait_until
-from test_listener import free_port
+from processes import TOKEN, Program, end, free_port, wait_until
 
 from semysync.sandbox import Sandbox
 

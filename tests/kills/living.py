@@ -12,7 +12,6 @@ import random
 import re
 import shutil
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -23,7 +22,7 @@ from threading import Event, Thread
 
 from born import NURSERY, Born, Nursery
 from mortal import Box
-from processes import TOKEN, Program
+from processes import TOKEN, Program, free_port
 from receiving import Receiver
 
 from semysync.sandbox import Sandbox
@@ -385,12 +384,6 @@ class World:
 def _key(phone):
     """What numbers of one person have in common; a name is one by itself."""
     return re.sub(r"\D", "", phone)[-9:] or phone
-
-
-def free_port():
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        return bound.getsockname()[1]
 
 
 def cleared(folder):

@@ -8,7 +8,7 @@ import stat
 import subprocess
 import sys
 from contextlib import closing
-from itertools import permutations
+from itertools import combinations, permutations
 from pathlib import Path
 
 import pytest
@@ -298,13 +298,20 @@ def killed(act):
     return acting
 
 
+def even_permutations(acts):
+    """Return half of all orders, in which each two acts still come at any two places."""
+    return [
+        order
+        for order in permutations(acts)
+        if sum(acts.index(a) > acts.index(b) for a, b in combinations(order, 2)) % 2 == 0
+    ]
+
+
 @needs_root
 @pytest.mark.parametrize(
     "order",
-    list(
-        permutations(
-            [(DAEMON, "daemon"), (FRIEND, "other_program"), (FRIEND, "read"), (FRIEND, "die")]
-        )
+    even_permutations(
+        [(DAEMON, "daemon"), (FRIEND, "other_program"), (FRIEND, "read"), (FRIEND, "die")]
     ),
 )
 def test_in_a_shared_folder_users_of_the_group_work_in_any_order(place, order):

@@ -15,7 +15,7 @@ from subprocess import Popen
 import httpx
 import pytest
 from echoing import MANNERS, Echo
-from processes import Program, end, wait_until
+from processes import Program, end, free_port, wait_until
 
 from semysync.cli import main
 from semysync.sandbox import Sandbox
@@ -348,11 +348,3 @@ def test_events_and_passes_hold_neither_texts_nor_numbers(everything):
     assert not found((*TEXTS, *NUMBERS), told)
     assert not found(TEXTS, passes)
     assert "error" in passes or "cannot do this" in passes
-
-
-def free_port():
-    import socket
-
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
