@@ -214,8 +214,8 @@ def explain(path: Path) -> None:
     for command in ("messages", "devices", "status"):
         click.echo(f"  {program} {command} --database {file}")
     click.echo(
-        "\nFor your own account put its token, which the service shows in its control\n"
-        f"panel under /myprofile/usertoken, into $SEMYSYNC_TOKEN, and type:\n\n  {program} sync"
+        "\nFor your own account, of which it asks for the token (the service's control panel\n"
+        f"shows it under /myprofile/usertoken):\n\n  {program} init"
     )
 
 

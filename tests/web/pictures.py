@@ -159,7 +159,7 @@ def fill_for_readme(path):
 
 def take_for_readme(browser, origin, state, folder):
     """Write the picture of a conversation, and of a terminal that shows the demo."""
-    look = {"viewport": {"width": 760, "height": 740}, "device_scale_factor": 1.25}
+    look = {"viewport": {"width": 760, "height": 790}, "device_scale_factor": 1.25}
     with contextlib.closing(
         browser.new_context(base_url=origin, storage_state=state, locale="en-GB", **look)
     ) as context:
@@ -174,14 +174,16 @@ def take_for_readme(browser, origin, state, folder):
 
 def terminal(command):
     """Run `semysync COMMAND`, and return a page that looks like a terminal with what it printed."""
-    runs = subprocess.run(
-        [sys.executable, "-m", "semysync", command],
-        env=os.environ | {"COLUMNS": "88"},
-        stdout=subprocess.PIPE,
-        encoding="utf-8",
-        check=True,
-    )
-    shown = f"$ semysync {command}\n{runs.stdout}".partition("\nAsk it whatever")[0]
+    printed = "\u4e00"
+    while re.search("[\u3000-\u9fff]", printed):  # which the font below has no signs for
+        printed = subprocess.run(
+            [sys.executable, "-m", "semysync", command],
+            env=os.environ | {"COLUMNS": "88"},
+            stdout=subprocess.PIPE,
+            encoding="utf-8",
+            check=True,
+        ).stdout
+    shown = f"$ semysync {command}\n{printed}".partition("\nAsk it whatever")[0]
     return f"""<meta charset="utf-8"><style>
         body {{ margin: 0; padding: 14px 18px; background: #1d2127; color: #d8dee6;
                 font: 13px/1.45 "DejaVu Sans Mono", "Liberation Mono", monospace }}
