@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from configuring import SECRET, complaint, read  # noqa: F401
 
-from semysync.config import SYSTEM_CONFIG, Config, load
+from semysync.config import SYSTEM_CONFIG, Config, load, usual_place
 from semysync.errors import ConfigError
 
 EXAMPLE = Path(__file__).parent.parent / "config.example.toml"
@@ -264,6 +264,13 @@ def test_the_home_folder_is_looked_into_without_xdg(tmp_path):
     assert load(None, {"HOME": str(tmp_path)}).source == path
 
 
+def test_a_new_configuration_belongs_where_it_will_be_looked_for():
+    environ = {"HOME": "/home/me", "XDG_CONFIG_HOME": "/config"}
+
+    assert usual_place(environ) == Path("/config/semysync/config.toml")
+    assert usual_place(environ | {"SEMYSYNC_CONFIG": "/mine.toml"}) == Path("/mine.toml")
+
+
 def test_without_any_file_the_defaults_count(tmp_path):
     assert load(None, {"HOME": str(tmp_path)}) == Config()
 
@@ -339,6 +346,13 @@ def test_no_token_says_where_to_put_one(tmp_path):
         Config().token({"CREDENTIALS_DIRECTORY": str(tmp_path)})
 
 
+def test_a_token_file_that_is_no_text_holds_none(read, tmp_path):
+    (tmp_path / "token").write_bytes(b"\xff\xfe")
+
+    with pytest.raises(ConfigError, match=r"`token_file` in \[api\] holds no token: expected one"):
+        read("[api]\ntoken_file = 'token'").token({})
+
+
 def test_a_token_file_that_is_not_there_is_named(read):
     with pytest.raises(
         ConfigError, match=r"cannot read the token from /no/where, .*: No such file"
@@ -375,6 +389,13 @@ def test_the_representation_shows_no_token(read):
         ("[send]\nquiet_hours = '22:00-24:00 UTC'", 'such as "22:00-08:00 Europe/Moscow"'),
         ("[purge]\ninbox_days = 2", "expected a whole number, at least 3"),
         ("[purge]\nkeep = 'x'", "expected a list of texts in quotes"),
+        ("[api]\nbase_url = 4", "base_url = 4: expected a text in quotes"),
+        ("[database]\npath = 3", "path = 3: expected a text in quotes"),
+        ("[http]\nlisten = 8026", "listen = 8026: expected a text in quotes"),
+        ("[http]\nhealth = 9", 'health = 9: expected true, false or "auto"'),
+        ("[replica]\nurl = 'nowhere'", "url: expected where Litestream keeps the replica, such as"),
+        ("[replica]\nurl = 's3://[x'", "url: expected where Litestream keeps the replica, such as"),
+        ("[replica]\noptions = { bucket = 'x' }", "options: `bucket` belongs into `url`"),
         ("[devices]\nbattery_low = 101", "at least 0 and at most 100"),
         ("[api]\ntimezone = 'Moscow'", "a name such as Europe/Berlin"),
         ("[contacts]\nregion = 'Russia'", "the two capital letters of a country"),

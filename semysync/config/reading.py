@@ -156,7 +156,7 @@ def _expected(kind: Any) -> str:
             return "true or false"
         case msgspec.inspect.ListType():
             return "a list of texts in quotes"
-        case msgspec.inspect.UnionType():
+        case msgspec.inspect.UnionType(includes_none=False):
             return 'true, false or "auto"'
         case msgspec.inspect.DictType():
             return 'texts by name, such as { contact = "+79201234567" }'

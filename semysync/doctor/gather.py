@@ -182,9 +182,7 @@ def _asked(settings: Config, token: str, connect: Connect) -> Asked:
         return Asked(error=str(exc))
 
 
-def _file(path: Path | None) -> File | None:
-    if path is None:
-        return None
+def _file(path: Path) -> File | None:
     try:
         found = path.stat()
     except OSError:

@@ -115,6 +115,14 @@ def one(made):
         (checks.copies(found(), None, NOW), NOTE, "there is none"),
         (checks.copies(found(), Path("/c"), NOW), WRONG, "none was made yet"),
         (checks.copies(found(backup_at=utc_text(NOW)), Path("/c"), NOW), OK, "2026-11-26 09:00"),
+        (checks.replica("it hangs: restart it", NOW, NOW), WRONG, "it hangs"),
+        (checks.replica("", None, NOW), WRONG, "nothing was replicated yet"),
+        (checks.replica("", NOW - timedelta(seconds=5), NOW), OK, "holds all of 5 s ago"),
+        (checks.replica("", NOW - timedelta(hours=1), NOW), WRONG, "3,600 s ago, and nothing"),
+        (checks.drill(None, None, NOW), NOTE, "was never tried"),
+        (checks.drill(utc_text(NOW), None, NOW), OK, "2026-11-26 09:00: the replica was restored"),
+        (checks.drill(utc_text(NOW), "a row lacks", NOW), WRONG, "2026-11-26 09:00: a row lacks"),
+        (checks.drill(utc_text(NOW - timedelta(days=90)), None, NOW), NOTE, "was 90 days ago"),
     ],
 )
 def test_each_thing_is_judged(made, state, says):

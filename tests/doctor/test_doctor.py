@@ -1,12 +1,15 @@
 """`doctor` through the real process: in order, and each thing broken in earnest."""
 
 import json
+import os
 import sqlite3
 from contextlib import closing
 
 import pytest
 from processes import TOKEN, Program, wait_until
 
+from semysync.config import SYSTEM_CONFIG
+from semysync.doctor import gather
 from semysync.sandbox import Sandbox
 
 KNOWN = ["config", "token", "service", "clock", "sqlite", "disk", "permissions", "database"]
@@ -136,6 +139,28 @@ def test_what_others_dropped_is_found(synced, done, says):
     assert says in ended.stdout
 
 
+def test_a_mirror_that_is_yet_to_be_made_is_found(tmp_path, sandbox):
+    program = Program(tmp_path)
+    program.configure(sandbox.base_url)
+    program.mirror.parent.mkdir(parents=True)
+
+    code, found = examine(program)
+
+    assert code == 1
+    assert found["database"]["says"] == f"there is no mirror at {program.mirror} yet"
+    assert "lag" not in found
+
+
+def test_a_proxy_that_is_no_good_is_told_where_the_token_is_tried(synced):
+    synced.configure("https://service.example/api/3/")
+    synced.env["ALL_PROXY"] = "nonsense://x"
+
+    found = examine(synced)[1]
+
+    assert "cannot prepare a connection" in found["service"]["says"]
+    assert found["token"]["state"] == "note"
+
+
 def test_damage_is_found(synced):
     with closing(sqlite3.connect(synced.mirror)) as conn:
         conn.execute("pragma wal_checkpoint(truncate)")
@@ -217,6 +242,21 @@ def test_the_unit_is_what_systemctl_says(synced, enabled, active, state):
     fake.chmod(0o755)
 
     assert examine(synced)[1]["unit"]["state"] == state
+
+
+def test_an_account_of_several_has_a_unit_of_its_own(tmp_path, monkeypatch):
+    fake = tmp_path / "systemctl"
+    fake.write_text(SYSTEMCTL.format(enabled="enabled", active="active"))
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+
+    assert gather._unit(SYSTEM_CONFIG).name == "semysync.service"
+    assert gather._unit(SYSTEM_CONFIG.with_name("shop.toml")).name == "semysync@shop.service"
+    assert gather._unit(tmp_path / "shop.toml").name == "semysync.service"
+
+
+def test_a_group_that_the_system_does_not_know_has_no_members():
+    assert gather._members("4294967") == []
 
 
 def test_a_systemctl_without_systemd_is_no_finding(synced):
