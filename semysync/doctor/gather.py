@@ -55,9 +55,8 @@ def examined(
     hooks = (hook.secret or hook.notify for hook in settings.hook)
     keys = settings.replica.options or "@" in (settings.replica.url or "")
     holds_secrets = any(secrets) or any(hooks) or keys
-    yield from _of(
-        checks.config(settings.source, mistakes, _file(settings.source) if holds_secrets else None)
-    )
+    file = _file(settings.source) if settings.source and holds_secrets else None
+    yield from _of(checks.config(settings.source, mistakes, file))
     missing, token = _token(settings, mistakes)
     if not mistakes:
         asked = _asked(settings, token, connect)

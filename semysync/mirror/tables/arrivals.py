@@ -54,8 +54,6 @@ def waiting(conn: sqlite3.Connection) -> int:
 
 def note(conn: sqlite3.Connection, rows: Sequence[Row]) -> None:
     """Take new rows of `sent` into account, within an open transaction."""
-    if not rows:
-        return
     if conn.execute(ANY_ACCEPTED).fetchone():
         conn.execute(FOLLOW, {"ids": json.dumps([row[ID] for row in rows])})
     tails = {row[0] for row in conn.execute(OPEN_TAILS)}
