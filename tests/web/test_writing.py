@@ -93,6 +93,21 @@ def test_a_form_that_is_sent_twice_is_one_message_and_one_that_was_changed_asks(
     assert drafts(path) == [(ANNA, "Hello", "queued")]
 
 
+def test_a_form_that_is_sent_again_after_its_draft_was_deleted_leads_where_there_is_a_page(
+    mirror, serve
+):
+    path = mirror()
+    served = serve(path)
+    served.post(f"{PAGES}/send", form(), "root")
+    served.post(f"{PAGES}/drafts/1/cancel", {}, "root")
+    ask(path, "delete from outbox")
+
+    again = served.post(f"{PAGES}/send", form(), "root")
+
+    assert served.get(again.headers["location"], "root").status_code == 200
+    assert drafts(path) == []
+
+
 @pytest.mark.parametrize("actor", [None, "someone"])
 @pytest.mark.parametrize(
     "address",

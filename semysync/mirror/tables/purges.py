@@ -334,7 +334,7 @@ class Purges(AbstractContextManager["Purges"]):
             if state == "surprise":
                 self._stop(purge, error or "")
             elif state == "done":
-                self._set(_CLEAN[purge.box], str(clean(self.conn, purge.box) + 1))
+                settings.put(self.conn, _CLEAN[purge.box], str(clean(self.conn, purge.box) + 1))
 
     def stop(self, box: Box, device_id: int, why: str) -> None:
         """Write down that purging stops before anything was deleted, and why."""
@@ -345,7 +345,7 @@ class Purges(AbstractContextManager["Purges"]):
         """Let purging go on after a surprise, with a single message of each box."""
         with explained(self._mirror), writing(self.conn):
             for key in (STOPPED, *_CLEAN.values()):
-                self._set(key, None)
+                settings.put(self.conn, key, None)
 
     def note_absent(
         self,
@@ -377,12 +377,9 @@ class Purges(AbstractContextManager["Purges"]):
         self.conn.execute(_MARK[box], {"ids": json.dumps(list(gone)), "now": stamp})
 
     def _stop(self, purge: OpenPurge, why: str) -> None:
-        self._set(STOPPED, why)
-        self._set(_CLEAN[purge.box], None)
+        settings.put(self.conn, STOPPED, why)
+        settings.put(self.conn, _CLEAN[purge.box], None)
         self._tell("purge.stopped", purge, {"purge_id": purge.id or None, "cause": why})
-
-    def _set(self, key: str, value: str | None) -> None:
-        self.conn.execute("insert or replace into settings values (?, ?)", (key, value))
 
     def _tell(self, kind: str, purge: OpenPurge, data: Mapping[str, object]) -> None:
         named = {"kind": kind, "box": purge.box, "device_id": purge.device_id}
