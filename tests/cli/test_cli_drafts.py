@@ -427,6 +427,34 @@ def test_retry_of_what_may_have_gone_out_wants_a_yes(here):
     assert here.ask("select id, status from outbox") == [(1, "queued")]
 
 
+@pytest.mark.parametrize("command", ["cancel", "hold", "release", "retry"])
+def test_a_draft_that_is_not_there_is_told(here, command):
+    ended = here.run(command, "999")
+
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr == "semysync: draft 999 is not in the outbox\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "status", "event"),
+    [("hold", "queued", "update of status"), ("retry", "held", "insert")],
+)
+def test_what_a_rule_of_somebody_s_own_forbids_is_told_in_its_words(here, command, status, event):
+    id_ = draft(here)
+    wish(here, id_, status)
+    change(
+        here,
+        f"create trigger theirs before {event} on outbox"
+        " begin select raise(abort, 'not on a Sunday'); end",
+    )
+
+    ended = here.run(command, id_)
+
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr == f"semysync: draft {id_} not on a Sunday\n"
+    assert status_of(here, id_) == status
+
+
 @pytest.mark.parametrize(
     "args",
     [

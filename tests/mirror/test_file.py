@@ -1,5 +1,6 @@
 """Files that cannot be the mirror, each told in a sentence; modes; locks."""
 
+import errno
 import os
 import re
 import signal
@@ -84,6 +85,13 @@ def test_a_folder_is_no_mirror(tmp_path):
 
 def test_the_version_is_the_number_of_migrations():
     assert len(MIGRATIONS._migrations) == SCHEMA_VERSION
+
+
+def test_a_library_that_is_too_old_is_told(store, monkeypatch):
+    monkeypatch.setattr("sqlite3.sqlite_version_info", (3, 36, 0))
+
+    with pytest.raises(MirrorUnusable, match=r"is too old: 3\.37 or newer is needed"):
+        open_reader(store.path)
 
 
 def test_an_empty_file_becomes_a_mirror(tmp_path):
@@ -646,6 +654,27 @@ def test_a_right_that_outlives_its_holder_for_long_is_not_waited_for(tmp_path, m
         mirror.with_name("semysync.db-sender.lock").write_text(f"{ended.pid}\n")
         with pytest.raises(MirrorBusy, match=f"process {ended.pid} is already at work"):
             Lock(mirror, Right.SENDER)
+
+
+@pytest.mark.parametrize("written", ["9" * 20, "of nobody", "1"])
+def test_a_right_is_held_whatever_stands_in_its_file(tmp_path, monkeypatch, written):
+    monkeypatch.setattr("semysync.mirror.lock.HEIR_S", 5)
+    mirror = tmp_path / "semysync.db"
+
+    with Lock(mirror, Right.SENDER):
+        mirror.with_name("semysync.db-sender.lock").write_text(written)
+        with pytest.raises(MirrorBusy, match=f"process {written} is already at work"):
+            Lock(mirror, Right.SENDER)
+
+
+def test_a_file_system_that_knows_no_locks_is_told(tmp_path, monkeypatch):
+    def flock(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", flock)
+
+    with pytest.raises(MirrorUnusable, match="No locks available; choose a folder on a disk of th"):
+        Lock(tmp_path / "semysync.db", Right.SENDER)
 
 
 def test_two_links_to_a_mirror_lead_to_one_lock(tmp_path):

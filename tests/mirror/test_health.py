@@ -1,9 +1,11 @@
 """The view `health` by its own arithmetic, through jumps of clocks, pauses on purpose and long loads."""
 
+import sqlite3
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from semysync.mirror.reading.health import condition
 from semysync.mirror.tables.passes import Pass
 from semysync.model import Box
 from semysync.times import utc_text
@@ -185,3 +187,21 @@ def test_a_phone_that_was_told_to_be_offline_is_out_of_reach(store, rows, sent, 
     rows("update device_states set offline_since = '2026-02-01'")
 
     assert rows("select reason from stuck") == [("its device is out of reach",)]
+
+
+def test_what_interrupts_a_look_at_the_mirror_is_no_fault_of_the_mirror(store):
+    conn = store._db.conn
+    conn.set_progress_handler(lambda: 1, 1)
+
+    with pytest.raises(sqlite3.OperationalError, match="interrupted"):
+        condition(conn, datetime.now(UTC))
+
+
+def test_what_cannot_be_read_is_told_once_until_it_is_read_again(store, rows):
+    now = datetime.now(UTC)
+    for _ in range(2):
+        store.tell_failing("inbox", Box.INBOX, "unreadable", now=now)
+
+    assert rows("select kind, box, data from events") == [
+        ("pull.failing", "inbox", '{"cause": "unreadable"}')
+    ]

@@ -419,7 +419,9 @@ def test_a_changed_region_takes_names_and_drafts_along(store, rows, received):
     store._db.execute("update contacts set name = 'Anna', read_until = '2026-11-23'")
     store._db.execute("insert into contacts (contact, name) values ('89205555555', 'Boris')")
     store._db.execute("insert into outbox (phone, text) values ('8 920 123-45-67', 'Hello')")
+    store._db.execute("insert into contacts (contact, name) values ('Beeline', 'The provider')")
     store._db.execute("insert into outbox (phone, text, kind) values ('*100#', '', 'ussd')")
+    store._db.execute("insert into outbox (phone, text) values ('+447700900123', 'Hi')")
     queue.see_new(store._db.conn, None)
 
     with Store.open(store.path, Locale(region="RU")) as later:
@@ -428,8 +430,13 @@ def test_a_changed_region_takes_names_and_drafts_along(store, rows, received):
     assert rows("select contact, name, read_until, received from contacts order by 1") == [
         ("+79201234567", "Anna", "2026-11-23", 1),
         ("+79205555555", "Boris", None, 0),
+        ("Beeline", "The provider", None, 0),
     ]
-    assert rows("select contact from outbox order by id") == [("+79201234567",), ("*100#",)]
+    assert rows("select contact from outbox order by id") == [
+        ("+79201234567",),
+        ("*100#",),
+        ("+447700900123",),
+    ]
 
 
 def test_a_name_that_the_new_contact_has_already_stays(store, rows, received):

@@ -258,6 +258,38 @@ def test_a_kill_within_a_migration_leaves_the_version_before_and_a_whole_copy(mi
     assert beside(mirror) == [COPY]
 
 
+def test_a_copy_that_cannot_be_made_is_told_and_nothing_is_changed(mirror):
+    mirror.with_name(f"{COPY}.part").mkdir()
+
+    with pytest.raises(MirrorUnusable, match=r"cannot make .*\.part, a copy of the mirror before"):
+        up_to_date(mirror, CAPITALS, REWRITING)
+
+    assert as_before(mirror)
+
+
+def test_a_file_that_another_has_to_itself_for_long_is_for_later(mirror, monkeypatch):
+    monkeypatch.setattr("semysync.mirror.file.BUSY_S", 0.05)
+    change(mirror, "pragma journal_mode = delete")
+    with closing(sqlite3.connect(mirror, isolation_level=None)) as other:
+        other.execute("begin immediate")
+
+        with pytest.raises(MirrorBusy):
+            up_to_date(mirror)
+
+
+def test_what_is_missing_is_put_back_later_where_another_writes_for_long(mirror, monkeypatch):
+    monkeypatch.setattr("semysync.mirror.file.BUSY_S", 0.05)
+    change(mirror, "drop view health")
+    with closing(sqlite3.connect(mirror, isolation_level=None)) as other:
+        other.execute("begin immediate")
+
+        with pytest.raises(MirrorBusy):
+            up_to_date(mirror)
+
+    up_to_date(mirror)
+    assert ask(mirror, "select count(*) from health") == [(1,)]
+
+
 def test_what_changed_after_a_kill_is_in_another_copy(mirror):
     def m900_text_in_capitals(db):
         os.kill(os.getpid(), signal.SIGKILL)

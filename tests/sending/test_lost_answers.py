@@ -4,6 +4,7 @@ import pytest
 from rig import FINAL, GONE_OUT, LOOK_EVERY_S, LOST, after, number
 
 from semysync.mirror.outbox.evidence import Evidence, Settled
+from semysync.model import Accepted
 
 # Where the answer to a batch names what
 
@@ -239,6 +240,24 @@ def test_what_the_service_does_to_texts_is_learnt_from_ids_that_it_named(rig):
 
     assert '"cut_at":10' in rig.setting("habits")
     assert rig.made().count("one more longer text") == 1
+
+
+def test_an_answer_that_names_the_message_of_another_is_no_answer(make, monkeypatch):
+    rig = make(batch=1)
+    first = rig.draft("one", number(0))
+    rig.until_out()
+    named = Accepted(rig.of(first, "sent_id"), None)
+    second = rig.draft("two", number(1))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(rig.sending, "send", lambda _: named)
+        rig.until(second, "unknown")
+    said = rig.of(second, "error")
+    rig.until_out()
+
+    assert said == f"the service named message {named.id}, which is another's"
+    assert sorted(rig.made()) == ["one", "two"]
+    assert rig.of(second, "sent_id") != rig.of(first, "sent_id")
 
 
 def test_habits_that_somebody_has_spoilt_are_learnt_anew(rig):

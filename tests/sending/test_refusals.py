@@ -26,6 +26,18 @@ def test_a_refused_draft_is_tried_again_with_pauses_each_after_a_look(make):
     assert all(later[1] > sooner[1] for sooner, later in pairwise(times))
 
 
+def test_a_draft_whose_attempts_somebody_has_deleted_goes_on(make):
+    rig = make(switches={"refuse_phone": number(0)})
+    draft = rig.draft("good after all", number(0))
+    rig.run(until=lambda: rig.of(draft, "attempts") == 1 and rig.of(draft) == "queued")
+
+    rig.ask("delete from attempts")
+    rig.sandbox.set(refuse_phone="")
+    rig.until_out()
+
+    assert rig.made() == ["good after all"]
+
+
 def test_no_look_no_second_request(make):
     rig = make(switches={"refuse_phone": number(0)})
     rig.looking = False

@@ -1,10 +1,13 @@
 """A mirror that was restored from a copy, or moved."""
 
+import errno
+import socket
+
 import pytest
 from rig import GONE_OUT, PHONE, after, number
 
-from semysync.errors import MirrorBusy
-from semysync.mirror.outbox.claims import Claims
+from semysync.errors import MirrorBusy, MirrorUnusable
+from semysync.mirror.outbox.claims import Claims, this_host
 
 
 def sent_after_a_copy(rig):
@@ -156,6 +159,28 @@ def begin_anew_and_send(rig):
 
 def no_room(*_):
     raise MirrorBusy("no space left on device")
+
+
+def test_a_claims_file_that_cannot_be_opened_or_written_lets_nothing_be_sent(tmp_path, monkeypatch):
+    (tmp_path / "other.db-claims").mkdir()
+    with pytest.raises(MirrorUnusable, match=r"cannot open .*other.db-claims: Is a directory"):
+        Claims(tmp_path / "other.db")
+
+    def fdatasync(_):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("os.fdatasync", fdatasync)
+    with (
+        Claims(tmp_path / "m.db") as claims,
+        pytest.raises(MirrorBusy, match="Input/output error; nothing is sent before that works"),
+    ):
+        claims.note(1)
+
+
+def test_a_machine_without_a_number_is_known_by_its_name(tmp_path, monkeypatch):
+    monkeypatch.setattr("semysync.mirror.outbox.claims.MACHINE_ID", tmp_path / "nowhere")
+
+    assert this_host() == socket.gethostname()
 
 
 def test_a_claims_file_that_says_nonsense_is_a_restore(tmp_path):
