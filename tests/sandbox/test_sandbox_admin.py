@@ -1,6 +1,7 @@
 """The admin interface: what it does, and what it says when it cannot."""
 
 import pytest
+from processes import wait_until
 
 
 @pytest.fixture
@@ -132,3 +133,16 @@ def test_it_tells_what_there_is_not(admin):
 
     assert status == 404
     assert answer["error"].startswith("there is no POST /admin/balance")
+
+
+def test_it_says_where_webhooks_go_and_which_were_called(service, admin):
+    named = {"inbox": "http://127.0.0.1:1/in", "status": None}
+
+    assert admin("POST", "webhooks", named)[1] == {"inbox": "http://127.0.0.1:1/in"}
+    service.account.receive("+79201234567", "Hello")
+    wait_until(lambda: admin("GET", "webhooks")[1]["made"])
+
+    _, told = admin("GET", "webhooks")
+    assert told["urls"] == {"inbox": "http://127.0.0.1:1/in"}
+    which, _, status, _ = told["made"][0]
+    assert (which, status) == ("inbox", None)  # nobody listens there

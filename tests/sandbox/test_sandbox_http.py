@@ -217,6 +217,17 @@ def test_requests_are_kept_in_order_and_can_be_forgotten(service, clock):
 # Faults
 
 
+def test_of_very_many_requests_the_last_are_kept(service, monkeypatch):
+    monkeypatch.setattr("semysync.sandbox.server._MOST_KEPT_CALLS", 10)
+
+    for number in range(25):
+        service.post("devices", number=number)
+
+    numbers = [int(call.params["number"]) for call in service.sandbox.requests]
+    assert numbers == list(range(25))[-len(numbers) :]
+    assert 5 <= len(numbers) <= 10
+
+
 def test_a_byte_order_mark_comes_first(serve):
     content = serve(fault="bom").post("user").content
 

@@ -320,6 +320,24 @@ def test_a_device_that_is_off_fetches_nothing(service, clock, devices):
     assert service.flags(id_) == (1, 1, 1, 0)
 
 
+def test_a_message_of_a_device_that_is_gone_stays_as_it_is(service, clock, devices):
+    other = service.send(device=devices[1])
+    id_ = service.send(device=devices[0])
+    service.account.remove_device(devices[0])
+    clock.move(hours=1)
+
+    assert service.flags(id_) == (0, 0, 0, 0)
+    assert service.flags(other) == (1, 1, 1, 0)
+
+
+def test_from_an_account_without_devices_nothing_is_sent(service, devices):
+    for device in devices:
+        service.account.remove_device(device)
+
+    with pytest.raises(ValueError, match="the account has no devices"):
+        service.account.receive("+79201234567", "Hello")
+
+
 def test_a_device_without_reports_ends_at_sent(service, clock, devices):
     service.account.change_device(devices[0], is_deliv=0)
     id_ = service.send(device=devices[0])

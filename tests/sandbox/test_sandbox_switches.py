@@ -29,6 +29,7 @@ def test_texts_go_on_top_of_other_switches():
         ("cap=many", "cap must be a whole number of at least 0, got 'many'"),
         ("cap=-1", "cap must be a whole number of at least 0, got '-1'"),
         ("delay_s=nan", "delay_s must be a number of at least 0, got 'nan'"),
+        ("delay_s=inf", "delay_s must be a finite number, got inf"),
         ("phone_skew_s=soon", "phone_skew_s must be a whole number, got 'soon'"),
         ("cap", "a switch is given as name=value, got 'cap'"),
         (
