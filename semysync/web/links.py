@@ -50,9 +50,6 @@ class Links:
     def static(self, name: str) -> str:
         return static(self._datasette, name)
 
-    def logout(self) -> str:
-        return str(self._datasette.urls.logout())
-
 
 def static(datasette: "Datasette", name: str) -> str:
     """Return the address of a file of ours."""

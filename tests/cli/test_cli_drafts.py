@@ -121,6 +121,14 @@ def test_each_draft_says_what_it_waits_for_or_why_it_failed(here):
     }
 
 
+def test_a_draft_of_which_the_account_shows_nothing_yet_waits_for_that(here):
+    id_ = draft(here)
+    claim(here, id_)
+    step(here, id_, "status = 'accepted', sent_id = 77")
+
+    assert "waits for the account to show it" in here.run("outbox").stdout
+
+
 def test_a_queued_draft_says_why_it_does_not_go_yet(here):
     later = draft(here, send_at="2099-11-24T09:00Z")
     tried = draft(here)

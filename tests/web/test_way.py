@@ -89,6 +89,8 @@ def test_a_message_that_failed_ends_its_way_there(page):
         ([*TRIED, f"status = 'queued', error = 'busy', next_attempt_at = '2100', {NOW}"],
          "busy; again at", True),
         (TRIED, "waits for the answer of the service", False),
+        ([*TRIED, f"status = 'accepted', sent_id = 9, {NOW}"],
+         "waits for the account to show it", False),
         ([*TRIED, "status = 'cancelling'"],
          "to be cancelled; waits for the answer of the service", False),
         ([*TRIED, f"status = 'rejected', error = 'no such device', {NOW}"], "no such device", False),

@@ -114,6 +114,25 @@ def test_the_link_of_a_draft_leads_to_the_message_that_it_became(mirror, serve):
     assert served.get(f"{PAGES}/message/draft/1").headers["location"].endswith("#out-7")
 
 
+def test_the_link_of_what_belongs_to_no_conversation_leads_to_it_all_the_same(mirror, serve):
+    path = mirror(received(1), sent(7))
+    for box in ("inbox", "sent"):
+        ask(path, f"update {box} set contact = null, phone = null")
+    ask(path, "insert into outbox (phone, text) values ('+79201234567', 'Hello')")
+    now = "updated_at = strftime('%Y-%m-%dT%H:%M:%f000Z', 'now')"
+    ask(path, f"update outbox set contact = '', {now}")
+    served = serve(path)
+
+    led = {
+        key: served.get(f"{PAGES}/message/{key}").headers["location"]
+        for key in ("in/1", "out/7", "draft/1")
+    }
+
+    assert led["in/1"] == "/semysync/inbox/1"
+    assert led["out/7"] == "/semysync/sent/7"
+    assert all(served.get(address).status_code == 200 for address in led.values()), led
+
+
 def test_texts_are_never_more_than_texts(mirror, serve):
     path = mirror(received(1, text=NASTY), received(2, text=LONG), received(3, "a/b?<b>&.json'"))
     served = serve(path)
@@ -151,10 +170,12 @@ def test_a_draft_is_shown_before_the_daemon_has_seen_it_and_after_it_was_given_u
 def test_a_time_whose_zone_is_not_known_is_shown_as_it_was_printed(mirror, serve):
     from semysync.times import ANYWHERE
 
-    html = serve(mirror(received(1), locale=ANYWHERE)).get(TALK).text
+    served = serve(mirror(received(1), locale=ANYWHERE))
+    html, table = served.get(TALK).text, served.get("/semysync/inbox").text
 
     assert "<time" not in html
     assert '<span class="printed" title="as it was printed' in html
+    assert '<span title="as it was printed: the zone is not known">2026-11-23 09:01:00' in table
 
 
 @pytest.mark.parametrize(
@@ -343,6 +364,26 @@ def test_who_may_not_see_a_table_sees_no_conversations(mirror, serve):
 
     assert served.get(TALK).status_code == 403
     assert served.get(TALK, "root").status_code == 200
+
+
+def test_who_may_not_see_messages_has_no_way_to_them_in_the_menu(mirror, serve):
+    path = mirror(received(1))
+    hidden = {"databases": {"semysync": {"tables": {"messages": {"allow": {"id": "root"}}}}}}
+
+    served = serve(path, metadata=hidden)
+
+    assert "Conversations" not in served.get("/").text
+    assert "Conversations" in served.get("/", "root").text
+
+
+def test_a_file_that_is_no_database_is_no_mirror_and_does_not_hide_others(mirror, serve, tmp_path):
+    path = mirror(received(1))
+    other = tmp_path / "other.db"
+    other.write_bytes(b"SQLite format 3\0" + b"no database" * 999)
+
+    served = serve(path, other)
+
+    assert served.get(TALK).status_code == 200
 
 
 def test_a_file_that_takes_the_mirrors_place_is_told_and_so_is_none(mirror, serve, tmp_path):

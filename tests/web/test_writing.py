@@ -183,6 +183,9 @@ def test_a_draft_is_held_released_and_cancelled_by_its_buttons(mirror, serve):
         answer = served.post(f"{PAGES}/drafts/1/{wish}", {"back": "drafts"}, "root")
         assert answer.headers["location"] == f"{PAGES}/drafts#draft-1"
         assert drafts(path, "status") == [(status,)]
+    ask(path, "insert into outbox (phone, text) values (?, 'Another')", ANNA)
+    answer = served.post(f"{PAGES}/drafts/2/hold", {}, "root")
+    assert answer.headers["location"] == f"{PAGES}/drafts/2"
     assert "<button" not in served.get(f"{PAGES}/drafts/1").text
 
 
@@ -272,6 +275,19 @@ def test_a_mirror_that_is_locked_for_long_is_told_and_nothing_typed_is_lost(
     assert answer.status_code == 503
     assert "another program has been writing" in answer.text.lower()
     assert ">Kept</textarea>" in answer.text
+
+
+def test_a_wish_for_a_draft_of_a_locked_mirror_is_told_beside_the_draft(mirror, serve, monkeypatch):
+    path = mirror()
+    ask(path, "insert into outbox (phone, text) values (?, 'Hello')", ANNA)
+    monkeypatch.setattr("semysync.mirror.file.BUSY_S", 0.05)
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("begin immediate")
+        answer = serve(path).post(f"{PAGES}/drafts/1/hold", {}, "root")
+
+    assert answer.status_code == 503
+    assert "another program has been writing" in answer.text.lower()
+    assert "/drafts/1/hold" in answer.text  # to try it again
 
 
 @pytest.mark.parametrize("what", ["read", "name"])
