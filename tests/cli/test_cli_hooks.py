@@ -5,6 +5,7 @@ import sqlite3
 from contextlib import closing
 
 import pytest
+from drafting import change, draft
 from processes import Program, end, wait_until
 
 from semysync.sandbox import Sandbox
@@ -37,11 +38,6 @@ def program(tmp_path, sandbox):
     return program
 
 
-def insert(program, text="Hello"):
-    with closing(sqlite3.connect(program.mirror, isolation_level=None, timeout=30)) as conn:
-        conn.execute("insert into outbox (phone, text) values ('+79201234567', ?)", (text,))
-
-
 def told(program, name="log"):
     if not program.mirror.exists():
         return []
@@ -56,7 +52,7 @@ def test_the_whole_way_of_a_hook(program, tmp_path):
     before = program.run("hooks")
     with program.running("run") as process:
         wait_until(lambda: program.ask("select * from followers"), process)
-        insert(program)
+        draft(program)
         wait_until(lambda: told(program) and told(program, "broken"), process)
         seq = told(program)[0][0]
 
@@ -86,8 +82,7 @@ def test_the_whole_way_of_a_hook(program, tmp_path):
 
 def test_a_hook_that_is_removed_is_shown_and_goes_on_when_it_is_back(program, sandbox):
     program.mirror_here()
-    with closing(sqlite3.connect(program.mirror, isolation_level=None)) as conn:
-        conn.execute("insert into followers values ('former', 0, '2026-01-01')")
+    change(program, "insert into followers values ('former', 0, '2026-01-01')")
 
     shown = program.run("hooks")
 
@@ -108,15 +103,13 @@ def test_what_cannot_be_repeated_is_told(program):
     program.mirror_here()
 
     early = program.run("hooks", "replay", "log", "--from", 1)
-    with closing(sqlite3.connect(program.mirror, isolation_level=None)) as conn:
-        conn.execute("insert into followers values ('log', 3, '2026-01-01')")
+    change(program, "insert into followers values ('log', 3, '2026-01-01')")
     ahead = program.run("hooks", "replay", "log", "--from", 7)
-    insert(program)
-    with closing(sqlite3.connect(program.mirror, isolation_level=None)) as conn:
-        conn.execute("update followers set position = 1")
-        conn.execute("insert into events (kind) values ('purge.done')")
-        conn.execute("delete from events where seq = 1")
-        conn.execute("update followers set position = 2")
+    draft(program)
+    change(program, "update followers set position = 1")
+    change(program, "insert into events (kind) values ('purge.done')")
+    change(program, "delete from events where seq = 1")
+    change(program, "update followers set position = 2")
     some = program.run("hooks", "replay", "log", "--from", 1)
     next_one = program.run("hooks", "replay", "log", "--from", 2)
 

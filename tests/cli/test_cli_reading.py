@@ -9,6 +9,7 @@ from contextlib import closing
 
 import pytest
 from born import Born
+from drafting import change
 from processes import TOKEN, Program
 
 NASTY = "\x1b[31mred\x1b[0m \x9b1m \u202eesrever\u202c\r\nnext\tline \x07 end"
@@ -47,11 +48,6 @@ def on_terminal(program, *args, columns=80, **env):
         process.wait()
     os.close(ours)
     return shown.decode()
-
-
-def change(program, statement, *parameters):
-    with closing(sqlite3.connect(program.mirror)) as conn, conn:
-        conn.execute(statement, parameters)
 
 
 def test_messages_shows_the_newest_with_the_latest_last(synced, sandbox):

@@ -3,11 +3,10 @@
 import json
 import random
 import signal
-import sqlite3
-from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from drafting import change
 from processes import end, wait_until
 
 from semysync.model import Box
@@ -16,8 +15,7 @@ from semysync.model import Box
 def spoil(program, sandbox):
     """Let one message be lacking, one differ and one vanish; return their ids in this order."""
     lacking, differing, vanished = sandbox.account.ids("inbox")[-30:-27]
-    with closing(sqlite3.connect(program.mirror)) as conn, conn:
-        conn.execute("delete from inbox where id = ?", (lacking,))
+    change(program, "delete from inbox where id = ?", lacking)
     sandbox.account.change("inbox", differing, msg="edited")
     sandbox.account.remove("inbox", [vanished])
     return lacking, differing, vanished
@@ -132,8 +130,7 @@ def test_what_makes_no_sense_is_a_mistake_in_usage(program, options):
 def test_what_was_never_loaded_cannot_be_compared(program, sandbox):
     program.configure(sandbox.base_url)
     program.mirror_here()
-    with closing(sqlite3.connect(program.mirror)) as conn, conn:
-        conn.execute("delete from marks where box = 'sent'")
+    change(program, "delete from marks where box = 'sent'")
 
     ended = program.run("verify")
 

@@ -4,7 +4,6 @@ import os
 import random
 import re
 import shutil
-import sqlite3
 from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime, timedelta
 
@@ -12,7 +11,7 @@ import pytest
 from pictures import FLAGS, LOOKS, PAGES, fill, take
 from playwright.sync_api import expect, sync_playwright
 from processes import TOKEN, Program
-from webs import LONG, NASTY, START, device, mirror_at, received, sent
+from webs import LONG, NASTY, START, ask, device, mirror_at, received, sent
 
 from semysync.mirror.reading.plots import PLOTS
 from semysync.sandbox import Sandbox, Switches
@@ -155,7 +154,7 @@ def test_a_conversation_is_found_by_a_word_and_a_message_by_its_link(shown):
 
 def test_a_draft_is_held_and_cancelled_by_keyboard(shown):
     page, path = shown(received(1))
-    write(path, "insert into outbox (phone, text) values (?, 'Not yet')", ANNA)
+    ask(path, "insert into outbox (phone, text) values (?, 'Not yet')", ANNA)
     page.get_by_role("link", name="Outbox").press("Enter")
     with page.expect_navigation():  # else the next key may meet the page that is just left
         page.get_by_role("button", name="Hold draft 1").press("Enter")
@@ -164,7 +163,7 @@ def test_a_draft_is_held_and_cancelled_by_keyboard(shown):
     page.get_by_role("button", name="Cancel draft 1").press("Enter")
 
     expect(page.locator("#fini #draft-1")).to_contain_text("cancelled")
-    assert write(path, "select status from outbox") == [("cancelled",)]
+    assert ask(path, "select status from outbox") == [("cancelled",)]
 
 
 def test_texts_run_no_scripts_and_nothing_breaks_the_page(shown):
@@ -194,7 +193,7 @@ def test_what_is_refused_is_said_and_the_text_and_the_local_time_stay(shown):
     page.get_by_role("button", name="Send").click()
 
     expect(page.locator(".draft")).to_contain_text("goes out at 1 Jul 2027, 12:00")
-    assert write(path, "select text, send_at from outbox") == [
+    assert ask(path, "select text, send_at from outbox") == [
         ("two\nlines 😂", "2027-07-01T10:00:00.000000Z")
     ]
 
@@ -207,7 +206,7 @@ def test_a_page_says_that_it_may_be_old_and_when_it_is_no_more(shown):
 
     page.unroute("**/*part=live")
     page.evaluate("dispatchEvent(new Event('focus'))")
-    write(path, "insert into outbox (phone, text) values (?, 'Later')", ANNA)
+    ask(path, "insert into outbox (phone, text) values (?, 'Later')", ANNA)
     page.reload()
 
     expect(page.locator(".draft")).to_have_count(1)
@@ -249,7 +248,7 @@ def test_a_double_click_makes_one_message(shown):
     page.get_by_role("button", name="Send").dblclick()
 
     expect(page.locator(".draft")).to_have_count(1)
-    assert write(path, "select count(*) from outbox") == [(1,)]
+    assert ask(path, "select count(*) from outbox") == [(1,)]
 
 
 def test_the_length_in_sms_is_that_of_the_program(shown):
@@ -293,7 +292,7 @@ def test_without_a_script_all_can_be_read_and_a_message_written(shown):
     page.get_by_role("button", name="Send").click()
 
     expect(page.locator(".draft .body")).to_have_text("No script")
-    assert write(path, "select text from outbox") == [("No script",)]
+    assert ask(path, "select text from outbox") == [("No script",)]
 
 
 def test_nobody_reads_or_writes_without_the_link_which_works_once(shown, chromium):
@@ -315,7 +314,7 @@ def test_nobody_reads_or_writes_without_the_link_which_works_once(shown, chromiu
             f"{origin}/semysync/-/send", form={"phone": ANNA, "text": "x"}
         )
         assert wrote.status == 403
-    assert write(path, "select count(*) from outbox") == [(0,)]
+    assert ask(path, "select count(*) from outbox") == [(0,)]
 
 
 def test_on_a_phone_nothing_is_wider_than_the_screen(shown):
@@ -326,7 +325,7 @@ def test_on_a_phone_nothing_is_wider_than_the_screen(shown):
         sent(3, text="Ж" * 200),
         **phone,
     )
-    write(path, "insert into outbox (phone, text) values (?, 'Wait')", ANNA)
+    ask(path, "insert into outbox (phone, text) values (?, 'Wait')", ANNA)
 
     for address in (TALK, "/semysync/-/conversations", "/semysync/-/drafts", "/semysync/-/compose"):
         page.goto(address)
@@ -347,11 +346,6 @@ def test_pictures_of_every_page_are_written_for_a_person_to_look_at(shown, chrom
     assert names == {*PAGES, "refused"}
 
 
-def write(path, statement, *parameters):
-    with closing(sqlite3.connect(path, timeout=30)) as conn, conn:
-        return conn.execute(statement, parameters).fetchall()
-
-
 def test_charts_of_an_empty_mirror_are_empty_and_no_higher_than_others(shown):
     page, _ = shown()
     page.goto("/-/dashboards/semysync")
@@ -370,7 +364,7 @@ def test_the_charts_are_drawn_from_the_mirror_alone(shown):
         sent(2, at=now - timedelta(hours=2), is_send=0, is_error=1),
         devices=[device(351, label="Kitchen", battery=70)],
     )
-    write(path, "insert into outbox (phone, text) values (?, 'Wait')", ANNA)
+    ask(path, "insert into outbox (phone, text) values (?, 'Wait')", ANNA)
     page.get_by_role("link", name="Charts").click()
 
     for plot in PLOTS:
