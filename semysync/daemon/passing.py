@@ -84,7 +84,7 @@ class Passing:
         began_s = time.monotonic()
         try:
             with (
-                self._client.first(is_hinted),
+                self._client.first(is_first=is_hinted),
                 Store.open(self._mirror, self._config.locale()) as store,
             ):
                 store.between = self._go_on

@@ -141,8 +141,8 @@ class Client(AbstractContextManager["Client"]):
         return getattr(self._made, "requests", 0)
 
     @contextmanager
-    def first(self, is_first: bool = True) -> Iterator[None]:  # noqa: FBT001, FBT002
-        """Let the questions of this thread come before others while the block runs."""
+    def first(self, *, is_first: bool) -> Iterator[None]:
+        """Let the questions of this thread come before others, or not, while the block runs."""
         self._made.is_first = is_first
         try:
             yield

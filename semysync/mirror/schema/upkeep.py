@@ -46,7 +46,7 @@ def bring_up_to_date(
     A migration that fails has changed nothing.
     """
     conn = db.conn
-    names = [migration.name for migration in migrations._migrations]  # noqa: SLF001
+    names = [migration.name for migration in migrations._migrations]  # noqa: SLF001  it names them nowhere
     for corrected in correct_modes(path):
         log.warning(
             "mirror.mode_corrected", file=str(corrected.path), was=corrected.was, now=corrected.now
