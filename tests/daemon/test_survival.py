@@ -216,7 +216,7 @@ def test_a_stop_does_not_wait_for_the_answer_to_a_question(program, sandbox, met
 
         assert ended(process, number) == 0
 
-        assert time.monotonic() - began < 5  # it would have been 30
+        assert time.monotonic() - began < 15  # it would have been 30
     assert not asked(program, "select 1 from passes where error is not null")
 
 
@@ -244,7 +244,7 @@ def test_an_answer_that_does_not_come_while_stopping_is_searched_for_later(progr
 
         assert ended(process) == 0
 
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 15
     assert asked(program, f"select status from outbox where id = {number}") == [("unknown",)]
 
 
@@ -267,7 +267,7 @@ def test_what_nothing_can_break_off_is_left_behind(program, sandbox):
 
         assert ended(process) == 0
 
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 15
     assert log.names()[-1] in {"daemon.abandoned", "daemon.stopping"}
     assert program.run("outbox").returncode == 0
 

@@ -544,7 +544,7 @@ def test_a_receiver_that_drips_is_given_up_in_time(answer, drop, why):
 
     outcome = Post(url, None, limit_s=0.3)(EVENT, "")
 
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 15
     assert outcome.why == why
     thread.join()
 
@@ -627,7 +627,7 @@ def test_a_stop_does_not_wait_for_a_hook_for_ever_and_nothing_is_lost(
     began = time.monotonic()
     several.stop()
 
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 15
     assert deliveries(name="hangs") == []
     receiver.hang.set()
     followers_of(hook("hangs", run=["true"]))

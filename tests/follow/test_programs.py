@@ -76,7 +76,7 @@ def test_at_its_limit_it_is_killed_with_all_that_it_started(tmp_path):
 
     assert ended.why == "it took longer than 0.3 s, and was ended"
     assert not ended.stopped
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 15
     for pid in map(int, pids.read_text().split()):
         wait_until(lambda pid=pid: not is_running(pid))
 
@@ -97,20 +97,20 @@ def test_one_that_prints_for_ever_is_killed_at_its_limit():
 
 def test_what_it_leaves_behind_with_its_output_is_not_waited_for():
     began = time.monotonic()
-    ended = run("sh", "-c", "echo done; sleep 3 &")
+    ended = run("sh", "-c", "echo done; sleep 30 &")
 
     assert ended == (None, "done\n", False)
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 15
 
 
 def test_what_it_leaves_behind_with_its_input_is_not_waited_for(monkeypatch):
-    monkeypatch.setattr(programs, "AFTER_END_S", 5)
+    monkeypatch.setattr(programs, "AFTER_END_S", 30)
 
     began = time.monotonic()
-    ended = run("sh", "-c", "exec 3<&0; sleep 3 <&3 >/dev/null 2>&1 &", given=b"x" * 1_000_000)
+    ended = run("sh", "-c", "exec 3<&0; sleep 30 <&3 >/dev/null 2>&1 &", given=b"x" * 1_000_000)
 
     assert ended == (None, "", False)
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 15
 
 
 def test_it_is_ended_a_moment_after_the_daemon_is(monkeypatch):
@@ -218,10 +218,10 @@ def test_one_that_cannot_be_killed_is_left(monkeypatch):
     monkeypatch.setattr(os, "kill", forbidden)
     began = time.monotonic()
 
-    ended = run("sleep", "3", limit_s=0.1)
+    ended = run("sleep", "30", limit_s=0.1)
 
     assert ended.why == "it took longer than 0.1 s, and was ended"
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 15
 
 
 CALLED = """
@@ -265,10 +265,10 @@ def is_zombie(pid):
 
 
 def test_one_that_has_just_closed_its_output_is_seen_to_end_at_once(monkeypatch):
-    monkeypatch.setattr(programs, "LOOK_EVERY_S", 5.0)
+    monkeypatch.setattr(programs, "LOOK_EVERY_S", 20.0)
     began = time.monotonic()
 
     for _ in range(3):
         assert python("import os, time; os.close(1); os.close(2); time.sleep(.02)").why is None
 
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 15
