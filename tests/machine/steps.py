@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from promises import BOXES, DONE, FLAGS, status_of
 from reaching import AGES, BROKEN, FAULTS, NEVER_LEFT, SURE, reached
-from switching import BLINDING, FORMS, MISLED, SICK, changes, of_deletes
+from switching import BLINDING, FORMS, MISLED, SICK, TOGETHER, changes, of_deletes
 from world import HISTORY_FROM, KEPT, PHONES, USUAL, World
 
 AGO = st.sampled_from([timedelta(0), timedelta(hours=1), timedelta(days=10), timedelta(days=40)])
@@ -187,6 +187,13 @@ class Machine(RuleBasedStateMachine):
     def answer_otherwise(self, change):
         self._switch(change)
 
+    @step(change=st.sampled_from(TOGETHER), many=st.integers(3, 8))
+    def answer_in_part(self, change, many):
+        """More comes than an answer holds, and what it leaves out is asked for."""
+        self.world.switch(**change)
+        for number in range(many):
+            self.world.receive(self.world.devices[number % 2], PHONES[number % 3], timedelta(0))
+
     @step(change=st.sampled_from(changes(SICK, BLINDING)))
     def fall_ill(self, change):
         self._switch(change)
@@ -344,6 +351,16 @@ class Machine(RuleBasedStateMachine):
     @step(days=st.sampled_from([0, 90]))
     def keep_house(self, days):
         self.world.keep_house(days)
+
+    @step(phone=st.sampled_from(PHONES))
+    def keep_house_while_a_hook_fails(self, phone):
+        self.world.hook_fails = True
+        self.world.receive(self.world.devices[0], phone, timedelta(0))
+        self.world.do(self.world.load)
+        self.world.do(self.world.follow)
+        self.world.time.passed_s += 1
+        self.world.keep_house(0)
+        self.world.hook_fails = False
 
     @step()
     def purge(self):

@@ -53,6 +53,12 @@ FORMS = {
     "webhook_verb": ("post", "get"),
     "webhook_status": ("filled", "empty"),
 }
+#: what hides rows only together, and seldom comes together by itself
+TOGETHER = (
+    {"cap": 5, "cap_keeps": "newest"},
+    {"cap": 5, "cap_keeps": "newest", "order": "mixed", "start_id": "exclusive"},
+    {"cap": 6, "cap_keeps": "oldest", "order": "desc", "end_id": "exclusive"},
+)
 #: a sickness: it must end before all becomes true
 SICK = {
     "end_id": ("ignored",),
