@@ -14,6 +14,7 @@ import pytest
 from processes import end
 
 from semysync.cli import main
+from semysync.cli.demo import followed
 
 
 def printed_commands(output):
@@ -44,6 +45,17 @@ def test_demo_needs_no_account_and_every_command_it_prints_works(program):
         )
         assert pasted.stdout
         assert pasted.stderr == b""
+
+
+def test_without_the_extra_a_demo_does_without_webhooks(talk, sandbox, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "semysync.follow.listener", None)
+
+    with followed(sandbox, talk.mirror):
+        assert not sandbox.webhooks.urls
+
+    said = capsys.readouterr().out
+    assert "A hook writes down what comes in" in said
+    assert "Webhooks tell of them" not in said
 
 
 def test_a_demo_that_is_kept_goes_on_until_ctrl_c_and_explains_then(program):

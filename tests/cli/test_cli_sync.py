@@ -87,6 +87,19 @@ def test_it_prints_what_came_of_it_as_json(program, sandbox):
     assert not any(p["error"] for p in facts["passes"])
 
 
+def test_it_says_how_many_drafts_it_has_handed_over_and_how_many_rows_make_no_sense(
+    synced, sandbox
+):
+    sandbox.account.change("inbox", sandbox.account.receive("+79201234567", "Lost"), id=None)
+    synced.run("send", "+79201234567", "Hello")
+
+    said = synced.run("sync").stdout
+
+    assert "1 rows that make no sense, kept in the table conflicts" in said
+    assert "outbox   1 handed over\n" in said
+    assert [row["msg"] for row in sandbox.account.rows("sent")][-1] == "Hello"
+
+
 def test_a_second_one_brings_only_what_is_new(synced, sandbox):
     sandbox.account.receive("+79201234567", "Fresh")
 

@@ -157,3 +157,7 @@ def test_what_is_no_zone_is_refused(name):
 def test_a_zone_may_be_named_by_its_offset():
     assert Clock(zone_named("+05:30")).offset_at(datetime(2026, 1, 1)) == 330
     assert Clock(zone_named("-09:30")).offset_at(datetime(2026, 1, 1)) == -570
+
+
+def test_what_somebody_wrote_at_the_end_of_the_calendar_is_shown_as_it_stands():
+    assert as_printed("9999-12-31T23:59:00", 60) == datetime(9999, 12, 31, 23, 59)

@@ -244,3 +244,15 @@ def test_a_list_that_shows_anything_else_stops_it():
 @given(st.lists(numbers, unique=True).map(sorted), st.lists(numbers, unique=True).map(sorted))
 def test_what_is_absent_from_a_second_list(before, after):
     assert expendable.absent(before, after) == set(before) - set(after)
+
+
+@pytest.mark.parametrize(
+    ("printed", "offset", "meant"),
+    [
+        (datetime(2026, 11, 23, 9, 0), 180, datetime(2026, 11, 23, 6, 0, tzinfo=UTC)),
+        (datetime(2026, 11, 23, 9, 0), None, datetime(2026, 11, 23, 21, 0, tzinfo=UTC)),
+        (datetime(9999, 12, 31, 23, 0), None, datetime.max.replace(tzinfo=UTC)),
+    ],
+)
+def test_a_printed_time_is_taken_for_the_latest_that_it_can_be(printed, offset, meant):
+    assert expendable.latest(printed, offset) == meant

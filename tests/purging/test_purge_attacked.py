@@ -12,7 +12,8 @@ from itertools import pairwise
 import pytest
 from bench_of_purges import BOXES, DAY, DELETES, grown
 
-from semysync.errors import AnswerLost, PurgeStopped, PurgeUnsafe, ServiceError
+from semysync.errors import AnswerLost, PurgeStopped, PurgeUnsafe, Refused, ServiceError
+from semysync.mirror.copies.takeover import ANOTHER_SENDS
 
 KEPT = "+79990000001"
 
@@ -288,6 +289,38 @@ def test_a_clock_that_disagrees_with_the_services_deletes_nothing(bench, ahead):
 
     assert isinstance(purged.failure, PurgeUnsafe)
     assert "set it right" in str(purged.failure)
+    assert bench.deletes() == []
+
+
+def test_a_service_that_tells_no_time_deletes_nothing(bench, monkeypatch):
+    monkeypatch.setattr(bench.client, "service_now", lambda: None)
+
+    purged = bench.purge()
+
+    assert isinstance(purged.failure, PurgeUnsafe)
+    assert "does not say what time it is" in str(purged.failure)
+    assert bench.deletes() == []
+
+
+def test_who_has_seen_that_another_machine_sends_deletes_nothing(bench):
+    bench.store.set_setting(ANOTHER_SENDS, "another machine seems to send")
+
+    purged = bench.purge()
+
+    assert isinstance(purged.failure, PurgeUnsafe)
+    assert str(purged.failure) == "another machine seems to send"
+    assert bench.deletes() == []
+
+
+def test_a_message_whose_list_is_refused_stays(bench, monkeypatch):
+    def refuse(_doomed):
+        raise Refused("inbox_sms: the service refuses (code -1)", code="-1")
+
+    monkeypatch.setattr(bench.client, "doomed_inbox", refuse)
+
+    purged = bench.purge()
+
+    assert isinstance(purged.failure, Refused)
     assert bench.deletes() == []
 
 
