@@ -154,10 +154,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         """
         if self.api.token:
             return _checked_token(self.api.token, "`token` in [api]")
-        if self.api.token_file:
+        if path := self.token_path():
             # Who takes `token_file` for `token` has put the token itself here.
-            shown = self.api.token_file if "/" in self.api.token_file else "***"
-            return _token_in(self._path(self.api.token_file), f"{shown}, `token_file` in [api]")
+            named = str(self.api.token_file)
+            shown = named if "/" in named else "***"
+            return _token_in(path, f"{shown}, `token_file` in [api]")
         if token := environ.get("SEMYSYNC_TOKEN"):
             return _checked_token(token, "$SEMYSYNC_TOKEN")
         credential = Path(environ.get("CREDENTIALS_DIRECTORY", "/"), "token")
@@ -167,6 +168,10 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
             "no token: `semysync init` asks for it; or set `token_file` in [api], or "
             "$SEMYSYNC_TOKEN; the service shows it in its control panel under /myprofile/usertoken"
         )
+
+    def token_path(self) -> Path | None:
+        """Return the file that the configuration names for the token; None where it names none."""
+        return self._path(self.api.token_file) if self.api.token_file else None
 
     def mirror(self, environ: Mapping[str, str] = os.environ) -> Path:
         """Return the path of the mirror: as configured, else where such files belong."""

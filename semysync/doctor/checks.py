@@ -13,10 +13,10 @@ from typing import NamedTuple
 
 from semysync.mirror.access import mode_in
 from semysync.mirror.reading.health import Condition
-from semysync.times import from_utc_text
+from semysync.times import AGREE, from_utc_text
 
 LEAST_FREE = 100_000_000  #: bytes on the disk of the mirror
-CLOCK_S, CLOCK_WRONG_S = 60, 300  #: by so much our clock may differ; from the second on drafts wait
+CLOCK_S = 60  #: by so much our clock may differ; beyond `AGREE` drafts with a time wait
 COPY_IS_OLD_S = 2 * 86_400
 REPLICA_IS_LATE_S = 120
 DRILL_IS_OLD_DAYS = 14
@@ -60,7 +60,7 @@ class File(NamedTuple):
 
 
 class Disk(NamedTuple):
-    """The disk under the mirror, and what the mirror takes."""
+    """The disk under the mirror, and what the mirror takes of it, in bytes."""
 
     free: int
     free_files: int | None
@@ -136,7 +136,7 @@ def clock(asked: Asked) -> Iterator[Check]:
     if off_s <= CLOCK_S:
         yield Check("clock", State.OK, "agrees with the service's")
         return
-    state = State.WRONG if off_s > CLOCK_WRONG_S else State.NOTE
+    state = State.WRONG if off_s > AGREE.total_seconds() else State.NOTE
     yield Check("clock", state, said, "timedatectl set-ntp true, or set it by hand")
 
 

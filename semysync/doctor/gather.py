@@ -60,8 +60,8 @@ def examined(
     missing, token = _token(settings, mistakes)
     if not mistakes:
         asked = _asked(settings, token, connect)
-        named = settings.api.token_file
-        file = _file(settings.source.parent / named) if named and settings.source else None
+        path = settings.token_path()
+        file = _file(path) if path else None
         for check in checks.token(missing, file, asked):
             yield check, asked.refused
         yield from _of(checks.service(settings.api.base_url, asked))

@@ -77,6 +77,18 @@ def test_without_anything_it_says_what_to_begin_with(tmp_path):
     assert "service" not in found
 
 
+@pytest.mark.parametrize("named", ["token", "~/token"])
+def test_the_file_of_the_token_is_found_as_every_command_finds_it(synced, sandbox, named):
+    synced.config.write_text(f'[api]\ntoken_file = "{named}"\nbase_url = "{sandbox.base_url}"\n')
+    (synced.config.parent / "token").write_text(TOKEN)
+    (synced.config.parent / "token").chmod(0o644)
+
+    ended = synced.run("doctor", PATH=no_systemd(synced), HOME=str(synced.config.parent))
+
+    assert ended.returncode == 1
+    assert f"chmod o= {synced.config.parent}/token" in ended.stdout
+
+
 def test_a_token_that_is_refused_ends_it_with_69(synced, sandbox):
     synced.configure(sandbox.base_url, token="wrong-one")
     synced.config.chmod(0o600)
