@@ -10,7 +10,7 @@ import selectors
 import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, ExitStack, suppress
 from threading import Event
 from typing import NamedTuple
 
@@ -67,18 +67,23 @@ def run(
 
     At its time limit, and a moment after `stopping`, it is killed with its whole process group.
     """
-    stdin, to_it = os.pipe()
-    from_it, stdout = os.pipe()
-    try:
-        pid = _spawned(argv, environ, stdin, stdout)
-    except (OSError, ValueError) as exc:
-        for number in (to_it, from_it):
-            os.close(number)
-        return Ended(_why_not_started(argv[0], exc), "")
-    finally:
-        for number in (stdin, stdout):
-            os.close(number)
-    with _Program(pid, to_it, from_it, given) as program:
+    with ExitStack() as held:
+        # Ctrl-C waits until it is known whom to end.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        held.callback(signal.pthread_sigmask, signal.SIG_SETMASK, before)
+        stdin, to_it = os.pipe()
+        from_it, stdout = os.pipe()
+        try:
+            pid = _spawned(argv, environ, stdin, stdout)
+        except (OSError, ValueError) as exc:
+            for number in (to_it, from_it):
+                os.close(number)
+            return Ended(_why_not_started(argv[0], exc), "")
+        finally:
+            for number in (stdin, stdout):
+                os.close(number)
+        program = held.enter_context(_Program(pid, to_it, from_it, given))
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         ends, stops_at = time.monotonic() + limit_s, None
         while (status := program.attend()) is None:
             now = time.monotonic()

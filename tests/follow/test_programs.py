@@ -225,12 +225,21 @@ def test_one_that_cannot_be_killed_is_left(monkeypatch):
 
 
 CALLED = """
-import signal, sys
+import os, signal, sys
 from threading import Event
 from semysync.follow import programs
-if len(sys.argv) > 2:
+if sys.argv[2:] == ["ignored"]:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have us ignore it
+if len(sys.argv) > 3:  # as soon as the program has said in this file who it is
+    started = os.posix_spawnp
+    def interrupted(*args, **how):
+        pid = started(*args, **how)
+        while not os.path.exists(sys.argv[3]) or not os.path.getsize(sys.argv[3]):
+            pass
+        os.kill(os.getpid(), signal.SIGINT)
+        return pid
+    os.posix_spawnp = interrupted
 print(programs.run(["sh", "-c", sys.argv[1]], b"", {"PATH": "/usr/bin:/bin"},
                    limit_s=30, stopping=Event()).why)
 """
@@ -255,6 +264,18 @@ def test_it_ends_with_whoever_is_interrupted(tmp_path):
     pid = int(noted.read_text())
 
     wait_until(lambda: not Path(f"/proc/{pid}/fd").exists() or is_zombie(pid))
+
+
+def test_it_ends_with_whoever_is_interrupted_just_when_it_was_started(tmp_path):
+    noted = tmp_path / "pid"
+    ended = subprocess.run(
+        [sys.executable, "-c", CALLED, f"echo $$ > {noted}; exec sleep 30", "interrupted", noted],
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+
+    assert b"KeyboardInterrupt" in ended.stderr
+    assert is_zombie(int(noted.read_text()))
 
 
 def is_zombie(pid):

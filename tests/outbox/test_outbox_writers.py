@@ -269,11 +269,12 @@ def test_what_is_not_a_user_s_to_set_is_refused(writer, draft, ask):
         *("segments = 5", "next_attempt_at = 'x'", "cancel_wanted_at = 'x'", "accepted_at = 'x'"),
         *("finished_at = 'x'", "updated_at = 'x'"),
     ]
-    for way in ("update", "update or ignore", "update or replace"):
-        for change in changes:
-            with pytest.raises(RefusedError, match="outbox"):
-                writer.execute(f"{way} outbox set {change} where id = 1")
+    ways = ("update", "update or ignore", "update or replace")
+    statements = [f"{way} outbox set {change} where id = 1" for way in ways for change in changes]
 
+    refusals = dict(zip(statements, writer.refusals(statements), strict=True))
+
+    assert [statement for statement, said in refusals.items() if "outbox" not in said] == []
     assert ask("select id, status, client_key, attempts from outbox") == [
         (1, "queued", "order-1", 0)
     ]

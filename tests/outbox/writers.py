@@ -19,7 +19,22 @@ class RefusedError(Exception):
     """The table has refused, in these words."""
 
 
-class Python:
+class Writer:
+    """What all of them can do."""
+
+    def refusals(self, statements):
+        """Return what is said to each statement; nothing where it was not refused."""
+        return list(map(self._refusal, statements))
+
+    def _refusal(self, sql):
+        try:
+            self.execute(sql)
+        except RefusedError as exc:
+            return str(exc)
+        return ""
+
+
+class Python(Writer):
     """The module `sqlite3` of Python, with a setting of the connection."""
 
     def __init__(self, path, pragma="recursive_triggers = off"):
@@ -41,7 +56,7 @@ class Python:
                 raise RefusedError(str(exc)) from None
 
 
-class Shell:
+class Shell(Writer):
     """The `sqlite3` shell, with options and a first line."""
 
     def __init__(self, path, *options, first=""):
@@ -66,7 +81,7 @@ class Shell:
             raise RefusedError(ended.stderr)
 
 
-class SqliteUtils:
+class SqliteUtils(Writer):
     """The library sqlite-utils."""
 
     def __init__(self, path):
@@ -100,7 +115,7 @@ class _Table:
             raise RefusedError(str(exc)) from None
 
 
-class Datasette:
+class Datasette(Writer):
     """A writable canned query of Datasette, called over its own HTTP."""
 
     def __init__(self, path):
@@ -112,25 +127,35 @@ class Datasette:
         self.execute(sql, **columns)
 
     def execute(self, sql, **values):
-        answer = asyncio.run(self._post(sql, {k: str(v) for k, v in values.items()}))
+        (answer,) = asyncio.run(self._answers([sql], {k: str(v) for k, v in values.items()}))
         if not answer["ok"]:
             raise RefusedError(answer["message"])
 
-    async def _post(self, sql, values):
+    def refusals(self, statements):
+        """As of the others, but with one start of Datasette for all of them."""
+        return [
+            "" if answer["ok"] else answer["message"]
+            for answer in asyncio.run(self._answers(statements, {}))
+        ]
+
+    async def _answers(self, statements, values):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             from datasette.app import Datasette as App
 
-            queries = {"write": {"sql": sql, "write": True}}
+            queries = {f"q{n}": {"sql": sql, "write": True} for n, sql in enumerate(statements)}
             app = App(
                 [str(self.path)],
                 metadata={"databases": {self.path.stem: {"queries": queries}}},
             )
             await app.invoke_startup()
-            answer = await app.client.post(f"/{self.path.stem}/write?_json=1", data=values)
+            answers = [
+                await app.client.post(f"/{self.path.stem}/{name}?_json=1", data=values)
+                for name in list(queries)  # it adds to each
+            ]
             for database in app.databases.values():
                 database.close()
-            return answer.json()
+            return [answer.json() for answer in answers]
 
 
 def literal(value):

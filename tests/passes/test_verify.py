@@ -20,9 +20,14 @@ DELIVERED = {"is_send_to_phone": 1, "is_send": 1, "is_delivered": 1}
 
 
 @pytest.fixture
-def sandbox(clock):
+def messages():
+    return 400
+
+
+@pytest.fixture
+def sandbox(clock, messages):
     with Sandbox(
-        messages=400, devices=3, switches=Switches(phone_speed=0), clock=clock
+        messages=messages, devices=3, switches=Switches(phone_speed=0), clock=clock
     ) as stand_in:
         yield stand_in
 
@@ -122,6 +127,7 @@ WORLDS = [
 ]
 
 
+@pytest.mark.parametrize("messages", [150])
 @pytest.mark.parametrize("switches", WORLDS, ids=str)
 def test_everything_that_differs_is_found_and_nothing_else_and_repaired(in_any_world, switches):
     world = in_any_world(**switches)
