@@ -127,7 +127,7 @@ WORLDS = [
 ]
 
 
-@pytest.mark.parametrize("messages", [150])
+@pytest.mark.parametrize("messages", [200])
 @pytest.mark.parametrize("switches", WORLDS, ids=str)
 def test_everything_that_differs_is_found_and_nothing_else_and_repaired(in_any_world, switches):
     world = in_any_world(**switches)

@@ -199,8 +199,9 @@ class Bench:
     def purged(self, box):
         return self.column(f"select id from {box} where purged_at is not null order by id")
 
-    def old(self, box, days=KEPT_DAYS):
+    def old(self, box, days=None):
         """What was ever at the service, and is older than the limit by now."""
+        days = days or self.config[f"{box}_days"]
         limit = self.time.now() - days * DAY
         return sorted(i for (there, i), at in self.born.items() if there == box and at < limit)
 
