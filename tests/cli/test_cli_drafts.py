@@ -479,6 +479,11 @@ def test_wrong_usage_ends_with_2(here, args):
 
 
 @pytest.fixture
+def phones():
+    return 3
+
+
+@pytest.fixture
 def account(program, sandbox):
     """A mirrored account whose phones do nothing, with messages that wait at two of them."""
     sandbox.set(phone_speed=0)

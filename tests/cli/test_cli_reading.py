@@ -182,7 +182,7 @@ def test_devices_shows_each_phone(synced, sandbox):
 
 
 def test_devices_tells_what_is_gone_and_what_is_archived(synced, sandbox):
-    first, second, _ = sandbox.account.devices
+    first, second = sandbox.account.devices
     sandbox.account.remove_device(first)
     sandbox.account.archive_device(second)
     synced.mirror_here()
