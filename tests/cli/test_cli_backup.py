@@ -42,6 +42,16 @@ def test_a_copy_is_made_or_proved_and_not_both(synced):
     assert "--check proves a copy, --to makes one: give one of them" in ended.stderr
 
 
+def test_a_folder_that_may_not_be_written_is_told(synced, tmp_path):
+    (tmp_path / "copies").mkdir(mode=0o500)
+
+    ended = synced.run("backup", "--to", tmp_path / "copies")
+
+    assert ended.returncode == 75
+    assert "you may not write to the folder" in ended.stderr
+    assert "choose another by --to" in ended.stderr
+
+
 def test_without_a_folder_it_says_how_to_name_one(synced):
     ended = synced.run("backup")
 

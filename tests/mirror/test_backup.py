@@ -1,11 +1,13 @@
 """Copies of a mirror: of one moment, proved, and never at the cost of others."""
 
+import errno
 import os
 import shutil
 import sqlite3
 import threading
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -185,6 +187,53 @@ def test_a_folder_far_from_anything_is_not_made(store, folder):
     """It may be a disk that is not mounted; the copies must not go under its place."""
     with pytest.raises(BackupFailed, match="mount what belongs there"):
         make(store.path, folder / "usb" / "daily", lambda: NOW, unwatched)
+
+
+def test_a_folder_that_cannot_be_made_is_told(store, tmp_path):
+    (tmp_path / "file").touch()
+
+    with pytest.raises(
+        BackupFailed, match=r"cannot make the folder .*/file/daily: Not a directory"
+    ):
+        make(store.path, tmp_path / "file" / "daily", lambda: NOW, unwatched)
+
+
+def test_a_folder_in_which_no_file_can_be_made_is_told(store):
+    with pytest.raises(BackupFailed, match="cannot make a file in /proc/self"):
+        backup._reserved(Path("/proc/self"), "semysync-20261126T030000Z")
+
+
+def test_of_one_second_there_are_no_more_than_so_many_copies(store, folder):
+    stem = "semysync-20261126T030000Z"
+    for number in range(1, 100):
+        (folder / (f"{stem}.db" if number == 1 else f"{stem}-{number}.db")).touch()
+
+    with pytest.raises(BackupFailed, match="too many copies are being made in"):
+        make(store.path, folder, lambda: NOW, unwatched)
+
+
+def test_a_disk_that_breaks_while_it_is_written_is_told_and_nothing_is_left(
+    store, folder, monkeypatch
+):
+    def fsync(_):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(backup.os, "fsync", fsync)
+
+    with pytest.raises(BackupFailed, match=r"does not take the copy \(Input/output error\): check"):
+        make(store.path, folder, lambda: NOW, unwatched)
+    assert names(folder) == []
+
+
+def test_ctrl_c_ends_a_proof(full, folder, monkeypatch):
+    copy = make(full.path, folder, lambda: NOW, unwatched).path
+    monkeypatch.setattr(backup, "STEPS", 100)
+
+    def interrupted(_what, _share):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        check(copy, interrupted)
 
 
 def test_a_damaged_mirror_gives_no_copy_and_removes_none(full, folder, take):

@@ -6,6 +6,7 @@ from random import Random
 
 import pytest
 
+from semysync.errors import Unreadable
 from semysync.model import Box
 from semysync.passes.pull import Puller
 from semysync.passes.sync import Sync
@@ -276,6 +277,31 @@ def test_a_pull_that_breaks_off_leaves_the_way_to_the_whole_account_open(
 
     assert None not in soon
     assert asked_for(sandbox) == [None]
+
+
+def test_a_probe_that_gets_no_answer_concludes_nothing_and_is_no_failure(auto, sandbox, clock):
+    once(auto, clock)
+    devices = sorted(sandbox.account.devices)
+    sandbox.order_fault("http_500", method="inbox_sms", nth=len(devices) + 1)
+    asked_for(sandbox)
+
+    once(auto, clock)
+    failed = asked_for(sandbox)
+    once(auto, clock)
+
+    assert failed == [*devices, None]
+    assert set(asked_for(sandbox)) == set(devices)  # as before
+
+
+def test_a_look_at_all_fails_where_it_cannot_be_seen_what_the_account_hides(make_sync, sandbox):
+    sync = make_sync(scope="account")
+    sync.once()
+    sandbox.order_fault("http_500", method="outbox_sms", nth=2)
+
+    outcome = sync.box(Box.SENT, everyone=True)
+
+    assert isinstance(outcome.failure, Unreadable)
+    assert sync.box(Box.SENT, everyone=True).failure is None
 
 
 def test_a_standing_that_makes_no_sense_is_as_good_as_none(auto, sandbox, store, rows, clock):

@@ -159,6 +159,15 @@ def test_everything_that_differs_is_found_and_nothing_else_and_repaired(in_any_w
     assert world.verify() == {}
 
 
+def test_an_answer_of_several_slices_is_compared_as_a_whole(world, monkeypatch):
+    monkeypatch.setattr("semysync.passes.pull.SLICE", 7)
+    first, last = world.account.ids("inbox")[1], world.account.ids("inbox")[-2]
+    world.account.remove("inbox", [first])
+    world.write("delete from inbox where id = ?", last)
+
+    assert world.verify() == {("inbox", first): "vanished", ("inbox", last): "lacking"}
+
+
 def test_days_tell_where_the_differences_are(world):
     number = world.account.ids("inbox")[50]
     ((day,),) = world.rows("select substr(received_at, 1, 10) from inbox where id = ?", number)
