@@ -10,6 +10,7 @@ from semysync.mirror.tables.pending import Pending
 from semysync.model import Box
 from semysync.passes import refresh
 from semysync.sandbox import Sandbox, Switches
+from semysync.service.questions import Ids
 from semysync.times import utc_text
 
 NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
@@ -468,16 +469,19 @@ def test_a_message_moved_to_another_device_is_found_there(world):
     ]
 
 
-def test_a_list_that_is_ignored_makes_nothing_missing(world):
-    """Where only ranges are honoured, a message is found by its window."""
+def test_a_message_that_only_a_range_shows_is_not_missing(world, monkeypatch):
     (number,) = world.pulled()
-    world.sandbox.set(cap=1, cap_keeps="newest", filters="or")
-    world.pulled(3)
+    sent = world.sync._client.sent
 
+    def shows_no_list(which, device_id):
+        return sent(Ids((10**9,)) if isinstance(which, Ids) else which, device_id)
+
+    monkeypatch.setattr(world.sync._client, "sent", shows_no_list)
     world.go_on(10 * HOUR, 5 * MINUTE)
 
+    assert world.rows("select max(absences) >= 4 from pending") == [(1,)]
     assert world.missing() == []
-    assert (number,) in world.rows("select id from sent")
+    assert world.pending() == [number]
 
 
 def test_thousands_that_vanish_at_once_are_looked_into_a_few_at_a_time(world):
