@@ -314,6 +314,29 @@ def test_a_path_begins_where_the_file_is(read, tmp_path, monkeypatch, written, m
     assert str(config.mirror({})) == meant.format(folder=tmp_path, home="/home/me")
 
 
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("socket = '/run/a.sock'", "/run/a.sock"),
+        ("socket = 'a.sock'", "{folder}/a.sock"),
+        ("socket = '~/a.sock'", "/home/me/a.sock"),
+        ("program = '/opt/litestream'", "/opt/litestream"),
+        ("program = 'bin/litestream'", "{folder}/bin/litestream"),
+        ("program = '~/litestream'", "/home/me/litestream"),
+        ("program = 'litestream'", "litestream"),  # as the shell would find it
+    ],
+)
+def test_the_paths_of_a_replica_begin_where_the_file_is(
+    read, tmp_path, monkeypatch, written, meant
+):
+    monkeypatch.setenv("HOME", "/home/me")
+
+    replica = read(f"[replica]\n{written}").replica
+
+    key = written.partition(" ")[0]
+    assert getattr(replica, key) == meant.format(folder=tmp_path)
+
+
 def test_a_file_named_from_its_own_folder_is_known_by_its_place(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("shop.toml").write_text("")
@@ -445,6 +468,8 @@ def test_secrets_of_hooks_and_of_the_listener_are_not_shown(read, complaint):
         '[api]\ntoken_file = "a\\u0000b"',
         '[backup]\npath = "\\u0000"',
         '[http]\nwebhook_secrets_file = "\\u0000"',
+        '[replica]\nsocket = "\\u0000"',
+        '[replica]\nprogram = "a\\u0000b"',
     ],
 )
 def test_a_path_that_no_file_can_have_is_a_mistake(complaint, written):

@@ -36,6 +36,7 @@ def _paths(sections: Mapping[str, Any]) -> Iterator[str]:
         ("database", "path"),
         ("backup", "path"),
         ("replica", "socket"),
+        ("replica", "program"),
         ("http", "webhook_secrets_file"),
     ):
         path = getattr(sections[name], key)

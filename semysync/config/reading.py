@@ -57,6 +57,8 @@ def load(path: Path | None, environ: Mapping[str, str] = os.environ) -> Config:
     mistakes += mistakes_in(sections)
     if mistakes:
         raise ConfigError("\n".join([f"{source} has mistakes:", *(f"  {m}" for m in mistakes)]))
+    # This section is handed on as a whole, to what does not know of the file.
+    sections["replica"] = sections["replica"].seen_from(source.absolute().parent)
     return Config(**sections, source=source.absolute())
 
 

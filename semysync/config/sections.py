@@ -114,6 +114,12 @@ class Replica(msgspec.Struct, frozen=True, kw_only=True):
     def __repr__(self) -> str:
         return "<Replica>"  # its URL may hold a password
 
+    def seen_from(self, folder: Path) -> "Replica":
+        """Return it with paths that need no folder; a program's name alone is looked for in PATH."""
+        socket = str(_resolved(folder, self.socket)) if self.socket else None
+        program = str(_resolved(folder, self.program)) if "/" in self.program else self.program
+        return msgspec.structs.replace(self, socket=socket, program=program)
+
 
 class Contacts(msgspec.Struct, frozen=True, kw_only=True):
     """How numbers are read."""
@@ -213,8 +219,12 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def _path(self, text: str) -> Path:
-        """Resolve a path in the file: what is not absolute begins where the file is."""
-        return (self.source.parent if self.source else Path()) / os.path.expanduser(text)  # noqa: PTH111  never raises
+        return _resolved(self.source.parent if self.source else Path(), text)
+
+
+def _resolved(folder: Path, text: str) -> Path:
+    """Resolve a path in the file: what is not absolute begins in the folder of the file."""
+    return folder / os.path.expanduser(text)  # noqa: PTH111  never raises
 
 
 def usual_place(environ: Mapping[str, str] = os.environ) -> Path:
