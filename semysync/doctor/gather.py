@@ -29,7 +29,7 @@ from semysync.errors import (
 )
 from semysync.mirror.access import files_of, obstacle, real
 from semysync.mirror.copies.replica import litestream_of, must_be_whole, place_of
-from semysync.mirror.copies.takeover import taken_by
+from semysync.mirror.copies.takeover import UNSEEN, taken_by
 from semysync.mirror.file import OLDEST_SQLITE, explained, open_reader
 from semysync.mirror.lock import Right, is_held
 from semysync.mirror.reading.health import condition
@@ -143,8 +143,7 @@ def _replica(
                 fix = "stop this daemon for good, or let this machine take over from it"
                 yield Check("takeover", State.WRONG, says, fix)
         except ReplicaUnseen as exc:
-            what, _, fix = str(exc).partition(": ")
-            yield Check("takeover", State.WRONG, what, fix)
+            yield Check("takeover", State.WRONG, UNSEEN, str(exc))
 
 
 def _whole(conn: sqlite3.Connection) -> tuple[list[str], list[str], list[str], list[str]]:

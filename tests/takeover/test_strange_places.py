@@ -10,6 +10,7 @@ from threading import Thread
 
 import pytest
 from blank import lay_blank
+from processes import Program
 
 from semysync.config import Backup, Purge
 from semysync.config import Replica as Configured
@@ -20,6 +21,7 @@ from semysync.mirror.copies.replica import Litestream, Replica
 from semysync.mirror.file import open_reader
 from semysync.mirror.store import Store
 from semysync.model import Box
+from semysync.times import utc_text
 
 NOW = datetime(2026, 11, 26, 9, 0, tzinfo=UTC)
 ONE_FILE = '[{"min_txid": "1", "max_txid": "3", "timestamp": "2026-11-26T08:00:00Z"}]'
@@ -209,3 +211,75 @@ def test_a_drill_that_cannot_be_made_says_why(  # noqa: PLR0917
         drill.drill(
             mirror, place, None, tmp_path / folder, clock=lambda: 0.0, watch=lambda *_: None
         )
+
+
+# The commands.
+
+HURRIED = (
+    "import semysync.mirror.file; semysync.mirror.file.BUSY_S = 0.1;"
+    "from semysync.cli import main; main()"
+)
+
+
+@pytest.fixture
+def program(tmp_path, sandbox, place):
+    program = Program(tmp_path / "home")
+    program.home.mkdir()
+    program.configure(
+        sandbox.base_url, rest=f'[replica]\nurl = "{place.url}"\nprogram = "{place.program}"'
+    )
+    return program
+
+
+def test_a_takeover_says_of_when_the_replica_is(program, place):
+    nowhere = program.run("takeover", "--from", "")
+    taken = program.run("takeover", "--from", "file:///replicas/another")
+
+    assert nowhere.returncode == 2
+    assert "--from needs the place of a replica" in nowhere.stderr
+    assert taken.returncode == 0, taken.stderr
+    assert "replica  its last change is of 2026-11-26 08:00:00 UTC, " in taken.stdout
+    assert program.mirror.is_file()
+
+
+def test_a_drill_that_the_mirror_cannot_note_is_told_all_the_same(program):
+    Store.migrate(program.mirror).close()
+    with closing(sqlite3.connect(program.mirror, isolation_level=None)) as other:
+        other.execute("begin immediate")
+
+        ended = program.run("drill", code=HURRIED)
+
+    assert ended.returncode == 0
+    assert ended.stdout.startswith("replica  file:///replicas/one is good\n")
+    assert "the mirror could not note what came of it: " in ended.stderr
+
+
+def test_a_sync_sends_nothing_while_the_place_is_not_to_be_seen(program, sandbox, place):
+    Store.migrate(program.mirror).close()
+    program.run("send", "+79201234567", "Hello")
+    Path(place.program).write_text("#!/bin/sh\nexit 3", encoding="utf-8")
+
+    ended = program.run("sync")
+
+    assert ended.returncode == 0
+    assert not sandbox.account.effects()
+    (blocked,) = program.ask("select value from settings where key = 'sending_blocked'")[0]
+    assert blocked.startswith(f"{takeover.UNSEEN}: ")
+
+
+def test_the_doctor_sees_that_another_has_taken_over_or_that_it_cannot_be_seen(
+    program, tmp_path, place
+):
+    Store.migrate(program.mirror).close()
+    (tmp_path / "place" / "mark.json").write_text(ONE_FILE)
+    with closing(sqlite3.connect(tmp_path / "place" / "mark.db")) as conn, conn:
+        conn.execute(takeover.MARK)
+        conn.execute("insert into taken values ('elsewhere', 'two', ?, 1)", (utc_text(NOW),))
+
+    taken = program.run("doctor").stdout
+    Path(place.program).write_text("#!/bin/sh\nexit 3", encoding="utf-8")
+    unseen = program.run("doctor").stdout
+
+    assert "wrong  takeover     two has taken over at 2026-11-26 09:00, and sends" in taken
+    assert f"wrong  takeover     {takeover.UNSEEN}\n" in unseen
+    assert "→ " in unseen.partition(takeover.UNSEEN)[2].splitlines()[1]
