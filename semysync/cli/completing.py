@@ -1,5 +1,6 @@
 """What a shell offers when Tab is pressed: contacts, devices and drafts of the mirror."""
 
+import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from typing import Any
@@ -59,6 +60,6 @@ def _offered(ctx: click.Context, query: str, typed: str, **named: object) -> lis
         path = reader_path(ctx.params.get("config"), ctx.params.get("database"))
         with closing(open_reader(path)) as conn:
             rows = conn.execute(query, values | named).fetchall()
-    except (SemysyncError, OSError, click.UsageError):
+    except (SemysyncError, sqlite3.Error, OSError, click.UsageError):
         return []
     return [CompletionItem(str(value), help=told) for value, told in rows]

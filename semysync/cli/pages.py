@@ -110,10 +110,11 @@ def index(written: list[tuple[Row, str, int]]) -> str:
 
 def page_name(contact: str) -> str:
     """Return the name of a contact's page: one that every file system takes, and no two share."""
+    if re.fullmatch(r"\+[0-9]{1,40}", contact):
+        return f"{contact[1:]}.html"
+    # A sender may have chosen this name: it must be no `index`, nor another's in other letters.
     plain = re.sub(r"[^0-9A-Za-z]+", "-", contact).strip("-")[:40]
-    if f"+{plain}" != contact:
-        plain = f"{plain or 'contact'}-{sha256(contact.encode()).hexdigest()[:8]}"
-    return f"{plain}.html"
+    return f"{plain or 'contact'}-{sha256(contact.encode()).hexdigest()[:8]}.html"
 
 
 def moment(row: Row) -> str:

@@ -1,6 +1,7 @@
 """What a shell is offered when Tab is pressed, through the real process."""
 
 import pytest
+from drafting import change
 
 
 def offered(program, *words):
@@ -46,3 +47,9 @@ def test_only_drafts_that_a_command_can_act_on_are_offered(talk):
 
 def test_without_a_mirror_nothing_is_offered_and_nothing_is_said(program):
     assert offered(program, "messages", "--contact", "") == []
+
+
+def test_of_a_mirror_that_has_lost_a_table_nothing_is_offered_and_nothing_is_said(talk):
+    change(talk, "drop table devices")
+
+    assert offered(talk, "messages", "--device", "") == []

@@ -109,6 +109,19 @@ def test_a_page_for_each_conversation_is_safe_and_complete(talk):
     assert "~08:00" in next(text for name, text in pages.items() if name.startswith("Beeline"))
 
 
+@pytest.mark.parametrize("sender", ["+index", "index", "+INDEX"])
+def test_a_name_that_a_sender_chose_takes_no_page_of_another(talk, sender):
+    change(talk, "update contacts set contact = ? where contact = 'Beeline'", sender)
+    change(talk, "update inbox set contact = ? where contact = 'Beeline'", sender)
+
+    ended = talk.run("export", "--format", "html", "--out", "pages")
+
+    assert ended.returncode == 0
+    pages = [file.name.lower() for file in (talk.home / "pages").iterdir()]
+    assert len(pages) == 4
+    assert pages.count("index.html") == 1
+
+
 def test_what_is_there_already_is_left_unless_forced(talk):
     (talk.home / "mine.csv").write_text("precious")
 
