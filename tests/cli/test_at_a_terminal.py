@@ -4,9 +4,9 @@ import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from drafting import change
 from processes import TOKEN
-from test_cli_reading import change, on_terminal
-from typist import at_own_terminal, at_terminal
+from typist import at_own_terminal, at_terminal, on_terminal
 
 PHONE = "+79201234567"
 
@@ -40,7 +40,7 @@ def test_an_export_into_a_file_shows_how_many_rows_are_written(synced):
     printed = on_terminal(synced, "export", "events", columns=100)
 
     assert f"2000/{count}" in shown
-    assert shown.endswith(f"{count:,} rows: events.csv\r\n")
+    assert shown.endswith(f"{count:,} rows: events.csv\n")
     assert f"/{count}" not in printed  # it would stand between the rows
     assert len((synced.home / "events.csv").read_text().splitlines()) == count + 1
 

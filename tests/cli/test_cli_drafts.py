@@ -20,7 +20,8 @@ from drafting import (
     step,
 )
 from rich.cells import cell_len
-from test_cli_reading import NASTY, on_terminal
+from test_cli_reading import NASTY
+from typist import on_terminal
 
 from semysync.mirror.lock import Lock, Right
 from semysync.mirror.store import Store
@@ -223,7 +224,7 @@ def test_it_fits_the_terminal_and_cannot_command_it(here, columns):
         draft(here, text=text)
     reject(here, draft(here, phone="+380 50 123-45-67"), NASTY + "订单 " * 80)
 
-    shown = on_terminal(here, "outbox", columns=columns, NO_COLOR="1").replace("\r\n", "\n")
+    shown = on_terminal(here, "outbox", columns=columns, NO_COLOR="1")
 
     plain = re.sub(r"\x1b\[[0-9;]*m", "", shown)
     table = plain.split("semysync:")[0]

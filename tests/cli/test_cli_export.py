@@ -8,7 +8,7 @@ import resource
 import subprocess
 
 import pytest
-from test_cli_reading import change
+from drafting import change
 
 ORDER = [1, 10, 2, 11, 3]  # the ids of the messages in `talk`, by time
 

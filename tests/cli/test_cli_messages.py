@@ -6,8 +6,9 @@ import signal
 import sys
 
 import pytest
+from drafting import change
 from processes import PATIENCE_S, end
-from test_cli_reading import change, on_terminal
+from typist import on_terminal
 
 import semysync.cli.messages  # noqa: F401  of which the command has the same name
 from semysync.errors import MirrorUnusable

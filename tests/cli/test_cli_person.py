@@ -5,7 +5,7 @@ import sqlite3
 from contextlib import closing
 
 import pytest
-from test_cli_reading import change
+from drafting import change
 
 ANNA = "+79201234567"
 WORDS = ("Привет", "заказ", "Anna", "8 920 1234567")

@@ -5,8 +5,8 @@ import signal
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from drafting import change
 from processes import end, wait_until
-from test_cli_reading import change
 
 from semysync.mirror.lock import Lock, Right
 

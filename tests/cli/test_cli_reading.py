@@ -1,16 +1,14 @@
 """`messages`, `devices` and `status` through the real process, and what the terminal gets to see."""
 
 import json
-import os
-import pty
 import sqlite3
 import subprocess
 from contextlib import closing
 
 import pytest
-from born import Born
 from drafting import change
 from processes import TOKEN, Program
+from typist import on_terminal
 
 NASTY = "\x1b[31mred\x1b[0m \x9b1m \u202eesrever\u202c\r\nnext\tline \x07 end"
 
@@ -22,32 +20,6 @@ def empty(program):
 
     Store.migrate(program.mirror).close()
     return program
-
-
-def on_terminal(program, *args, columns=80, **env):
-    """Run a command on a terminal of its own; return what it shows there."""
-    ours, theirs = pty.openpty()
-    with Born(
-        program._command(args, None),
-        env=program.env | {"LINES": "1000", "COLUMNS": str(columns)} | env,
-        cwd=program.home,
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-    ) as process:
-        os.close(theirs)
-        shown = b""
-        while True:
-            try:
-                piece = os.read(ours, 65536)
-            except OSError:  # Linux says so that the other side is closed
-                break
-            if not piece:
-                break
-            shown += piece
-        process.wait()
-    os.close(ours)
-    return shown.decode()
 
 
 def test_messages_shows_the_newest_with_the_latest_last(synced, sandbox):
@@ -90,7 +62,7 @@ def test_a_text_cannot_command_the_terminal(synced, where, form):
     if where == "pipe":
         shown = synced.run(*command).stdout
     else:
-        shown = on_terminal(synced, *command, NO_COLOR="1").replace("\r\n", "\n")
+        shown = on_terminal(synced, *command, NO_COLOR="1")
 
     assert "esrever" in shown
     shown = shown.replace("\x1b[1m", "").replace("\x1b[0m", "")  # headings may be bold

@@ -9,8 +9,10 @@ from subprocess import Popen
 from types import SimpleNamespace
 
 import pytest
+from drafting import change
 from processes import wait_until
-from test_cli_reading import change, empty, on_terminal  # noqa: F401
+from test_cli_reading import empty  # noqa: F401
+from typist import on_terminal
 
 from semysync.cli.status import reason
 from semysync.times import utc_text
@@ -210,7 +212,7 @@ def test_colours_are_for_terminals_that_want_them(synced):
     with_colour = on_terminal(synced, "status")
     without = on_terminal(synced, "status", NO_COLOR="1")
 
-    assert with_colour.startswith("verdict  \x1b[32m\x1b[1mok\x1b[0m\r\n")
+    assert with_colour.startswith("verdict  \x1b[32m\x1b[1mok\x1b[0m\n")
     assert "\x1b" not in without
     assert "\x1b" not in synced.run("status").stdout
 

@@ -4,7 +4,7 @@ import json
 import re
 
 import pytest
-from test_cli_reading import change
+from drafting import change
 
 from semysync.cli.stats import bar, duration, sparkline
 from semysync.mirror.reading.plots import PLOTS

@@ -11,14 +11,18 @@ from contextlib import contextmanager
 from born import Born
 from processes import PATIENCE_S
 
-LOOK = {"NO_COLOR": "1", "COLUMNS": "100"}
+LOOK = {"NO_COLOR": "1", "COLUMNS": "100"}  #: of a terminal at which somebody types
 
 
 class Typist:
     """Waits for a question, and types an answer."""
 
     def __init__(self, number):
-        self.number, self.shown = number, ""
+        self.number, self._seen = number, b""
+
+    @property
+    def shown(self):
+        return self._seen.decode("utf-8", "replace").replace("\r\n", "\n")
 
     def answers(self, question, answer):
         ends = time.monotonic() + PATIENCE_S
@@ -38,14 +42,23 @@ class Typist:
             piece = os.read(self.number, 65536)
         except OSError:
             return False
-        self.shown += piece.decode().replace("\r\n", "\n")
+        self._seen += piece
         return bool(piece)
+
+
+def on_terminal(program, *args, columns=80, **env):
+    """Run a command on a terminal; return what it shows there."""
+    look = {"LINES": "1000", "COLUMNS": str(columns)} | env
+    with _typing(program, args, Born, look) as process:
+        shown = process.typist.rest()
+        process.wait()
+    return shown
 
 
 @contextmanager
 def at_terminal(program, *args):
-    """Run a command on a terminal."""
-    with _typing(program, args, Born) as process:
+    """Run a command on a terminal, at which somebody types."""
+    with _typing(program, args, Born, LOOK) as process:
         yield process
 
 
@@ -53,16 +66,16 @@ def at_terminal(program, *args):
 def at_own_terminal(program, *args):
     """Run a command on a terminal that is all its own, so that it can be asked for a secret there."""
     how = {"start_new_session": True, "preexec_fn": _take_the_terminal}
-    with _typing(program, args, subprocess.Popen, **how) as process:
+    with _typing(program, args, subprocess.Popen, LOOK, **how) as process:
         yield process
 
 
 @contextmanager
-def _typing(program, args, start, **how):
+def _typing(program, args, start, look, **how):
     ours, theirs = pty.openpty()
     with start(
         program._command(args, None),
-        env=program.env | LOOK,
+        env=program.env | look,
         cwd=program.home,
         stdin=theirs,
         stdout=theirs,
