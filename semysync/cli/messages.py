@@ -24,6 +24,7 @@ from semysync.mirror.reading import history
 from semysync.mirror.reading.history import Narrowed
 from semysync.mirror.reading.search import Query
 from semysync.mirror.tables import settings
+from semysync.model import HIGHEST_ID
 from semysync.times import from_utc_text, utc_text
 
 LOOK_S = 0.25  #: how often a follower looks whether anything was written
@@ -49,7 +50,11 @@ def narrowing(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--channel", help="By this channel: sms, whatsapp, whatsapp_business."),
         click.option("--direction", type=click.Choice(["in", "out"]), help="Received, or sent."),
         click.option(
-            "--device", type=int, help="By this device's id.", shell_complete=completing.devices
+            "--device",
+            type=click.IntRange(1, HIGHEST_ID),
+            metavar="ID",
+            help="By this device's id.",
+            shell_complete=completing.devices,
         ),
         click.option(
             "--contact",
@@ -72,13 +77,15 @@ def narrowed(
 ) -> Narrowed:
     """Return what the options say; the contact as it was typed, for `as_here`."""
     now = datetime.now(UTC)
+    if contact is not None and contact_of(contact) is None:
+        raise click.UsageError("--contact: expected a number or a name")
     return Narrowed(
         contact=contact,
         device=device,
         direction=direction,
         channel=channel,
-        since=since and utc_text(meant("--since", since, now)),
-        until=until and utc_text(meant("--until", until, now)),
+        since=None if since is None else utc_text(meant("--since", since, now)),
+        until=None if until is None else utc_text(meant("--until", until, now)),
         status=status,
     )
 

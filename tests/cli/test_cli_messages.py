@@ -42,6 +42,24 @@ def test_messages_can_be_narrowed_in_every_way(talk, options, expected):
     assert ids(talk, "messages", *options) == expected
 
 
+@pytest.mark.parametrize("command", [("messages",), ("search", "order"), ("export",)])
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--device", "99999999999999999999"),  # more than SQLite can have
+        ("--contact", " "),  # as of a variable that is not set: never all messages
+        ("--since", ""),
+        ("--until", ""),
+    ],
+)
+def test_what_can_narrow_nothing_is_a_mistake_in_usage(talk, command, option, value):
+    ended = talk.run(*command, option, value)
+
+    assert ended.returncode == 2
+    assert option in ended.stderr
+    assert ended.stdout == ""
+
+
 def test_a_national_number_means_the_contact_that_the_region_makes_of_it(talk):
     change(talk, "insert into settings values ('region', 'RU')")
 
