@@ -16,6 +16,7 @@ import click
 
 from semysync.cli import completing
 from semysync.cli.options import (
+    Id,
     agreed,
     config_option,
     configured,
@@ -30,7 +31,6 @@ from semysync.mirror.file import explained, open_reader, writing
 from semysync.mirror.lock import Right, is_held
 from semysync.mirror.outbox import drafts
 from semysync.mirror.outbox.drafts import ENDED, WAITING, Outcome
-from semysync.model import HIGHEST_ID
 
 if TYPE_CHECKING:
     from semysync.passes.cancel import Cancelled
@@ -45,7 +45,7 @@ def ids_argument(*statuses: str, required: bool = True) -> Callable[[Any], Any]:
         "ids",
         metavar="ID..." if required else "[ID]...",
         nargs=-1,
-        type=click.IntRange(1, HIGHEST_ID),
+        type=Id(),
         required=required,
         shell_complete=completing.drafts(*statuses),
     )
@@ -73,7 +73,7 @@ def warn_without_daemon(path: Path) -> None:
 @ids_argument(*WAITING, required=False)
 @click.option(
     "--device",
-    type=click.IntRange(1, HIGHEST_ID),
+    type=Id(),
     help="All that this device has not fetched.",
     shell_complete=completing.devices,
 )

@@ -9,14 +9,20 @@ from typing import Any
 
 import click
 
-from semysync.cli.options import config_option, configured, database_option, examples, json_option
+from semysync.cli.options import (
+    Id,
+    config_option,
+    configured,
+    database_option,
+    examples,
+    json_option,
+)
 from semysync.cli.outbox import time_in
 from semysync.cli.printing import complain, one_line, print_json, print_table
 from semysync.config import Config, Hook
 from semysync.mirror.file import explained, open_reader, open_writer, writing
 from semysync.mirror.lock import Right, is_held
 from semysync.mirror.tables import followers
-from semysync.model import HIGHEST_ID
 
 SHOWN = 20  #: of the deliveries that fail or are dead
 
@@ -172,7 +178,7 @@ def test(config: Path | None, name: str, as_json: bool) -> None:
     "--from",
     "first",
     metavar="SEQ",
-    type=click.IntRange(1, HIGHEST_ID),
+    type=Id(),
     required=True,
     help="The first event to repeat: `seq` in the table events.",
 )

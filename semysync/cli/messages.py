@@ -15,7 +15,14 @@ import click
 
 from semysync.cli import completing
 from semysync.cli.moments import local_zone, past
-from semysync.cli.options import config_option, database_option, examples, json_option, reader_path
+from semysync.cli.options import (
+    Id,
+    config_option,
+    database_option,
+    examples,
+    json_option,
+    reader_path,
+)
 from semysync.cli.printing import Piece, one_line, print_json, print_json_line, print_table
 from semysync.cli.reading import MOST, reading
 from semysync.contact import contact_of
@@ -24,7 +31,6 @@ from semysync.mirror.reading import history
 from semysync.mirror.reading.history import Narrowed
 from semysync.mirror.reading.search import Query
 from semysync.mirror.tables import settings
-from semysync.model import HIGHEST_ID
 from semysync.times import from_utc_text, utc_text
 
 LOOK_S = 0.25  #: how often a follower looks whether anything was written
@@ -51,8 +57,7 @@ def narrowing(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--direction", type=click.Choice(["in", "out"]), help="Received, or sent."),
         click.option(
             "--device",
-            type=click.IntRange(1, HIGHEST_ID),
-            metavar="ID",
+            type=Id(),
             help="By this device's id.",
             shell_complete=completing.devices,
         ),

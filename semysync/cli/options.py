@@ -3,10 +3,12 @@
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
 from semysync.config import Config, load
+from semysync.model import HIGHEST_ID
 
 config_option = click.option(
     "--config",
@@ -20,6 +22,21 @@ database_option = click.option(
 )
 yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+class Id(click.ParamType[int]):
+    """The id of a draft, a device or an event: what SQLite can have as one."""
+
+    name = "id"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        try:
+            number = int(value)
+        except ValueError:
+            number = 0
+        if not 1 <= number <= HIGHEST_ID:
+            self.fail(f"{value!r} is no id: expected a whole number from 1 on", param, ctx)
+        return number
 
 
 def examples(*lines: str) -> str:

@@ -14,10 +14,10 @@ from semysync.cli.drafts import warn_without_daemon
 from semysync.cli.moments import local_zone
 from semysync.cli.options import config_option, database_option, examples, json_option, reader_path
 from semysync.cli.printing import one_line, print_json, print_table
+from semysync.cli.reading import MOST
 from semysync.mirror.file import explained, open_reader
 from semysync.mirror.outbox import drafts
 from semysync.mirror.outbox.drafts import ENDED, WAITING, WHY
-from semysync.model import HIGHEST_ID
 from semysync.times import from_utc_text, utc_text
 
 FINISHED = 10  #: so many finished drafts are shown
@@ -44,7 +44,7 @@ TURN = "waits for its turn"
 @click.option(
     "-n",
     "--limit",
-    type=click.IntRange(0, HIGHEST_ID),
+    type=click.IntRange(min=0),
     default=FINISHED,
     show_default=True,
     help="How many of the finished ones.",
@@ -78,7 +78,9 @@ def outbox(
     path = reader_path(config, database)
     with explained(path), closing(open_reader(path)) as conn:
         found = list(
-            drafts.drafts(conn, statuses or (*WAITING, *ENDED), None if everything else limit)
+            drafts.drafts(
+                conn, statuses or (*WAITING, *ENDED), None if everything else min(limit, MOST)
+            )
         )
         blocked = drafts.blocked(conn)
     if as_json:
