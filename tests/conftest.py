@@ -2,8 +2,10 @@
 
 import gc
 import os
+import shutil
 import sys
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from blank import lay_blank
@@ -18,6 +20,11 @@ from semysync.service.client import Client
 # Each worker, and each interpreter that tests start, would compile again all that it imports.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+
+# Mirrors of tests lie in memory, where there is room: who waits for a disk waits most of the time.
+MEMORY, ROOM = Path("/dev/shm"), 4 * 1024**3
+if os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > ROOM:
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
 # A busy machine is no failure of ours; in CI the examples are the same at every run.
 settings.register_profile(
