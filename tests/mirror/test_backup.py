@@ -228,6 +228,7 @@ def test_a_disk_that_breaks_while_it_is_written_is_told_and_nothing_is_left(
 def test_ctrl_c_ends_a_proof(full, folder, monkeypatch):
     copy = make(full.path, folder, lambda: NOW, unwatched).path
     monkeypatch.setattr(backup, "STEPS", 100)
+    sqlite3.enable_callback_tracebacks(False)  # noqa: FBT003  Datasette has them told, for all
 
     def interrupted(_what, _share):
         raise KeyboardInterrupt
