@@ -19,7 +19,7 @@ from semysync.service.connecting import client_for
 
 TOKEN = "7f3a-very-secret-51c9"
 QUICK = "[pull]\ninbox_s = 1\nsent_s = 1\ndevices_s = 1\n"
-PATIENCE_S = 30  # how long a test waits for what must happen soon
+PATIENCE_S = 60  # how long a test waits for what must happen soon: longer than any wait of ours
 
 # The program, but it waits a second for another writer: half a minute is too long for a test.
 IMPATIENT = """

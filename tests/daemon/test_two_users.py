@@ -13,7 +13,7 @@ from urllib.request import urlopen
 
 import pytest
 from children import child, in_child, needs_root, place_for_all
-from processes import TOKEN, wait_until
+from processes import PATIENCE_S, TOKEN, wait_until
 
 from semysync import log
 from semysync.config import Api, Config, load
@@ -28,7 +28,6 @@ from semysync.service.pace import Pace
 pytestmark = needs_root
 
 DAEMON, PROGRAM, GROUP, STRANGER = 61_001, 61_002, 61_003, 61_004
-PATIENCE_S = 12
 
 
 @pytest.fixture
