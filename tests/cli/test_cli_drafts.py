@@ -23,6 +23,7 @@ from rich.cells import cell_len
 from test_cli_reading import NASTY
 from typist import on_terminal
 
+from semysync.cli.drafts import NAMED
 from semysync.mirror.lock import Lock, Right
 from semysync.mirror.store import Store
 
@@ -546,6 +547,21 @@ def test_what_was_too_late_is_told(account, sandbox):
     assert "1 draft for it still waits in the outbox" in ended.stdout
     assert facts["cancelled"] == []
     assert [row["id"] for row in facts["too_late"]] == late
+
+
+def test_of_many_that_were_too_late_or_still_wait_some_are_named(account, sandbox):
+    for id_ in account.waiting[: NAMED + 2]:
+        sandbox.account.change("sent", id_, is_send_to_phone=1, is_cancel=0)
+    sandbox.order_fault("api_error", method="cancel_sms")
+
+    ended = account.run("cancel", "--device", account.first, "--yes")
+
+    assert ended.returncode == 69
+    said = ended.stdout.splitlines()
+    assert len([line for line in said if line.endswith("is on_phone")]) == NAMED
+    assert "too late  2 more" in said
+    assert f"waiting   {len(account.waiting) - NAMED - 2} messages not cancelled: " in said[-1]
+    assert said[-1].endswith(" …")
 
 
 def test_nobody_to_ask_and_no_yes_cancels_nothing(account, sandbox):

@@ -2,6 +2,7 @@
 
 import sqlite3
 from datetime import UTC, datetime, timedelta
+from itertools import count
 
 import pytest
 
@@ -191,7 +192,8 @@ def test_a_phone_that_was_told_to_be_offline_is_out_of_reach(store, rows, sent, 
 
 def test_what_interrupts_a_look_at_the_mirror_is_no_fault_of_the_mirror(store):
     conn = store._db.conn
-    conn.set_progress_handler(lambda: 1, 1)
+    steps = count()
+    conn.set_progress_handler(lambda: next(steps) == 50, 1)  # when it has begun to read
 
     with pytest.raises(sqlite3.OperationalError, match="interrupted"):
         condition(conn, datetime.now(UTC))
