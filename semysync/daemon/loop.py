@@ -7,6 +7,7 @@ decides: none is lost, however late one comes.
 
 import time
 from collections.abc import Callable, Collection
+from concurrent import futures
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -93,7 +94,8 @@ class Loop:
             executors={"default": ThreadPoolExecutor(max_workers=len(self._jobs))},
             job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
         )
-        self._scheduler.add_listener(self._ended, EVENT_JOB_EXECUTED | EVENT_JOB_ERROR)
+        self._scheduler.add_listener(self._hear, EVENT_JOB_EXECUTED | EVENT_JOB_ERROR)
+        self._afterwards = futures.ThreadPoolExecutor(max_workers=1, thread_name_prefix="next")
         self._stopping = Event()
         self._asked_for_devices = Event()
         self._running: dict[str, float] = {}  # since when
@@ -155,6 +157,7 @@ class Loop:
         # Without a wait, in which it would hold locks that a pass needs to come to its end.
         self._scheduler.remove_all_jobs()
         self._scheduler.shutdown(wait=False)
+        self._afterwards.shutdown(wait=False)
         ends = time.monotonic() + ANSWER_S
         self._client.hang_up(ANSWER_S)
         self._sending.hang_up(max(0, ends - time.monotonic()))
@@ -220,9 +223,18 @@ class Loop:
         with suppress(JobLookupError):  # not configured, or stopping
             self._scheduler.modify_job(name, next_run_time=at)
 
-    def _ended(self, event: JobExecutionEvent) -> None:
+    def _hear(self, event: JobExecutionEvent) -> None:
+        """
+        Hear that a pass has ended, and leave what follows to another thread.
+
+        Of one that ends as soon as it begins APScheduler tells while it holds its list of jobs, for
+        which somebody may wait who holds our mutex.
+        """
+        with suppress(RuntimeError):  # it is stopping
+            self._afterwards.submit(self._ended, self._jobs[event.job_id])
+
+    def _ended(self, job: Job) -> None:
         """Put the next pass to its time: only now may it begin, since never two of a kind run."""
-        job = self._jobs[event.job_id]
         with self._mutex:
             if self._stopping.is_set():
                 return

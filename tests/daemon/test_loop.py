@@ -1,8 +1,9 @@
 """One pass and its turns: when it comes again, what it leaves behind, and when it is stuck."""
 
 import time
+from concurrent.futures import Future, wait
 from queue import Queue
-from threading import Event
+from threading import Event, Thread
 
 import pytest
 from processes import PATIENCE_S, TOKEN, wait_until
@@ -55,6 +56,30 @@ def test_a_box_that_is_hinted_at_while_it_is_pulled_is_pulled_again_without_a_re
     may_end.set()
 
     wait_until(lambda: len(begun) == 2)
+
+
+def test_passes_that_end_as_soon_as_they_begin_hold_up_nobody(loop_of, monkeypatch):
+    """APScheduler tells of the end of such a pass while it holds what a haste waits for."""
+    listen = Future.add_done_callback
+
+    def listen_late(future, callback):
+        wait([future], 0.05)
+        listen(future, callback)
+
+    monkeypatch.setattr(Future, "add_done_callback", listen_late)
+    monkeypatch.setattr(loop_module, "REST_S", 0)
+    begun = []
+    loop = loop_of(begun.append)
+
+    def be_in_haste():
+        while len(begun) < 20:
+            loop.hasten("inbox")
+
+    in_haste = Thread(target=be_in_haste, daemon=True)
+    in_haste.start()
+    in_haste.join(PATIENCE_S / 4)
+
+    assert not in_haste.is_alive()
 
 
 def test_a_step_that_gets_no_answer_is_a_pass_that_failed(loop_of):
