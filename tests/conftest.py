@@ -3,6 +3,7 @@
 import gc
 import os
 import shutil
+import signal
 import sys
 from datetime import timedelta
 from pathlib import Path
@@ -20,6 +21,10 @@ from semysync.service.client import Client
 # Each worker, and each interpreter that tests start, would compile again all that it imports.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+
+# A shell lets what it starts in the background ignore Ctrl-C, and so would all that tests start.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Mirrors of tests lie in memory, where there is room: who waits for a disk waits most of the time.
 MEMORY, ROOM = Path("/dev/shm"), 4 * 1024**3
