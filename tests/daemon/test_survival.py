@@ -29,7 +29,7 @@ from semysync.daemon.telling import Telling
 told = Telling.mirror_failed
 def tell(*facts):
     told(*facts)
-    print('{"event": "mirror.tried"}', file=sys.stderr, flush=True)
+    sys.stderr.write('{"event": "mirror.tried"}\\n')  # at once: print() writes the end by itself
 Telling.mirror_failed = tell
 """
 
@@ -253,7 +253,7 @@ def test_an_answer_that_does_not_come_while_stopping_is_searched_for_later(progr
 NAMELESS = """
 import socket, sys, time
 def ask(*_, **__):
-    print('{"event": "name.asked"}', file=sys.stderr, flush=True)
+    sys.stderr.write('{"event": "name.asked"}\\n')
     time.sleep(60)
 socket.getaddrinfo = ask
 """
