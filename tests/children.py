@@ -52,6 +52,10 @@ class Child:
             raise value
         return value
 
+    def has_said(self):
+        """Tell whether it has said something, or ended."""
+        return self._pipe.poll()
+
     def go(self):
         self._pipe.send("go")
 

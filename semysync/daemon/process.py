@@ -21,7 +21,7 @@ from semysync.daemon.loop import Loop
 from semysync.daemon.memory import share_heaps
 from semysync.daemon.standing import standing
 from semysync.daemon.systemd import READY, STOPPING, Systemd
-from semysync.errors import ConfigError, SemysyncError
+from semysync.errors import ConfigError, MirrorUnusable, SemysyncError
 from semysync.follow.serving import Following
 from semysync.mirror.file import BUSY_S
 from semysync.mirror.lock import Lock, Right
@@ -32,6 +32,7 @@ from semysync.service.pace import Pace
 log = structlog.get_logger("semysync")
 
 BEAT_S = 5.0  #: how often it is looked whether the clock was put, and systemd is told of us
+OPENING_S = 1.0  #: how long a file beside the mirror may be closed to us at the start
 STATUS_S = 30.0  #: how often `STATUS=` is renewed once all is well; at each beat before that
 
 
@@ -58,11 +59,11 @@ def run(
     systemd = Systemd()
     with Lock(mirror, Right.SENDER):
         systemd.status("opening the mirror")
-        Store.migrate(mirror).close()
+        _patiently(lambda: Store.migrate(mirror).close())
         process = Process(config, mirror, connect, systemd)
         if signals.end_waits():  # it has come while we were starting
             return
-        process.start()
+        _patiently(process.start)
         log.info("daemon.started", mirror=str(mirror), version=__version__)
         while (number := process.wait()) not in signals.ENDING:
             process.reload(reread)
@@ -71,6 +72,23 @@ def run(
         signals.let_a_second_kill()
         process.stop()
         log.info("daemon.stopped")
+
+
+def _patiently(begin: Callable[[], None]) -> None:
+    """
+    Begin; for a while again, where the mirror can't be used.
+
+    A program of another user, who reads it at this moment, makes a file beside it that is closed to
+    us until SQLite has given it the mirror's mode. Nobody would start us again for that.
+    """
+    ends = time.monotonic() + OPENING_S
+    while True:
+        try:
+            return begin()
+        except MirrorUnusable:
+            if time.monotonic() > ends:
+                raise
+        time.sleep(OPENING_S / 20)
 
 
 class Parts(NamedTuple):

@@ -9,6 +9,7 @@ import sys
 import time
 from contextlib import closing, contextmanager, suppress
 from itertools import permutations
+from threading import Timer
 from urllib.request import urlopen
 
 import pytest
@@ -98,7 +99,7 @@ def live(config_path, mirror):
 def daemon(config, mirror):
     """Let the daemon live for a block, and see that it ends well."""
     with child(live, config, mirror, user=DAEMON, groups=[GROUP]) as started:
-        yield
+        yield started
         os.kill(started.pid, signal.SIGTERM)
         assert started.said() is None
 
@@ -150,6 +151,31 @@ def test_they_insert_read_and_restart_in_every_order(place, service, order):
     assert sent(service) == before_sent + 1
     assert mirror.stat().st_mode & 0o777 == 0o660
     assert mirror.stat().st_gid == GROUP
+
+
+def test_a_file_beside_the_mirror_that_is_closed_for_a_moment_ends_no_daemon(place, service):
+    """As another user's SQLite makes it, which opens it to the group a moment later."""
+    mirror, config = place / "semysync.db", place.parent / "config.toml"
+    config.write_text(f'[api]\nbase_url = "{service}"\n', encoding="utf-8")
+    beside = mirror.with_name(f"{mirror.name}-shm")
+    beside.touch()
+    os.chown(beside, PROGRAM, GROUP)
+    beside.chmod(0o600)
+    opened = Timer(0.4, beside.chmod, [0o660])
+    opened.start()
+
+    with daemon(config, mirror) as started:
+        wait_until(lambda: as_program(begun, mirror))
+
+        assert not started.has_said()
+    opened.join()
+
+
+def begun(mirror):
+    """Tell whether the daemon has made the mirror, and asked for messages."""
+    with suppress(SemysyncError):
+        return read(mirror)[0] > 0
+    return False
 
 
 def test_who_is_not_in_the_group_sees_nothing(place, service):
