@@ -207,7 +207,7 @@ def test_ids_that_are_far_apart_make_no_window_that_the_mirror_cannot_note():
     assert look.width == WIDEST
 
 
-@settings(max_examples=600)
+@settings(max_examples=300)
 @given(
     services,
     st.sampled_from([None, 1, 50, FIRST_WIDTH]),
