@@ -452,7 +452,10 @@ class Promises:
             wrong = [
                 number
                 for number, missing in marked
-                if missing == (number in shown) and number not in open_
+                if missing == (number in shown)
+                and number not in open_
+                # Whose id was given to another: it has vanished, and its id is shown.
+                and (box, number) not in self.first
             ]
             assert not wrong, ("vanished and not marked, or the other way", box, wrong)
 
