@@ -161,7 +161,7 @@ def test_a_file_beside_the_mirror_that_is_closed_for_a_moment_ends_no_daemon(pla
     beside.touch()
     os.chown(beside, PROGRAM, GROUP)
     beside.chmod(0o600)
-    opened = Timer(0.4, beside.chmod, [0o660])
+    opened = Timer(0.2, beside.chmod, [0o660])
     opened.start()
 
     with daemon(config, mirror) as started:
