@@ -3,12 +3,11 @@
 import os
 import random
 import re
-import shutil
 from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from pictures import FLAGS, LOOKS, PAGES, fill, take
+from pictures import FLAGS, LOOKS, PAGES, browser_here, fill, take
 from playwright.sync_api import expect, sync_playwright
 from processes import TOKEN, Program
 from webs import LONG, NASTY, START, ask, device, mirror_at, received, sent
@@ -28,9 +27,9 @@ HARMLESS = re.compile("status of (40|503)|<(g|path)> attribute")
 @pytest.fixture(scope="module")
 def chromium():
     """A headless Chromium, the same for all tests."""
-    found = shutil.which("chromium") or shutil.which("chromium-browser")
+    found = browser_here()
     if not found:
-        sentence = "these tests need a browser: apt-get install chromium"
+        sentence = "these tests need a browser: apt-get install chromium-headless-shell"
         pytest.fail(sentence) if "CI" in os.environ else pytest.skip(sentence)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=found, args=FLAGS)
