@@ -78,7 +78,9 @@ class Machine(Program):
         db["monitor-interval"] = "100ms"
         config = self.home / "litestream.yml"
         control = {"enabled": True, "path": str(self.socket)}
-        config.write_text(json.dumps({"socket": control, "dbs": [db]}))
+        # Files that unite others come at the start alone, and of one kind: it is known when all are there.
+        levels = [{"interval": "24h"}]
+        config.write_text(json.dumps({"socket": control, "levels": levels, "dbs": [db]}))
         with (self.home / "litestream.log").open("a") as log:
             process = subprocess.Popen(
                 [LITESTREAM, "replicate", "-config", config], stdout=log, stderr=log
@@ -97,8 +99,8 @@ class Machine(Program):
             return False
 
     def has_a_snapshot(self):
-        """Whether Litestream has put all of the mirror into one file of the replica."""
-        return any((self.place / "ltx" / "9").glob("*.ltx"))
+        """Whether Litestream has made the snapshot of its start, and united what came before it."""
+        return all(any((self.place / "ltx" / level).glob("*.ltx")) for level in ("1", "9"))
 
     def synced(self):
         """Let all that was committed so far come into the replica."""

@@ -91,8 +91,8 @@ def test_nothing_is_purged_that_has_not_come_to_the_place(one):
 
 def test_nothing_is_purged_once_somebody_has_emptied_the_place(one):
     with one.replicating() as litestream:
-        wait_until(one.has_a_snapshot, litestream)  # the next one comes in a day
-        one.synced()  # or what it has yet to write may hold all of the mirror once more
+        wait_until(one.has_a_snapshot, litestream)  # no other file will hold all of the mirror
+        one.synced()
         shutil.rmtree(one.place)
         for text in (None, "written after that"):  # which alone comes into the place
             if text:
