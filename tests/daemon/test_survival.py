@@ -313,32 +313,31 @@ def test_a_new_configuration_is_followed(program, sandbox):
         assert ended(process) == 0
 
 
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("[pull]\ninbox_s = 0\nsent = 3\n", "inbox_s = 0"),
-        ("[api]\nbase_url = 'https://localhost'\n", "no token"),
-        ("[pull", "is no TOML"),
-        (None, "cannot read the configuration"),
-    ],
-)
-def test_a_configuration_with_mistakes_changes_nothing_and_they_are_named(
-    program, sandbox, text, said
-):
+def test_a_configuration_with_mistakes_changes_nothing_and_they_are_named(program, sandbox):
+    mistakes = {
+        "[pull]\ninbox_s = 0\nsent = 3\n": "inbox_s = 0",
+        "[api]\nbase_url = 'https://localhost'\n": "no token",
+        "[pull": "is no TOML",
+        None: "cannot read the configuration",
+    }
     with program.running("run", "--config", program.config) as process:
         log = Log(process)
-        wait_until(lambda: has_all(program, sandbox), process)
-        program.config.unlink()
-        if text:
-            program.config.write_text(text, encoding="utf-8")
 
-        process.send_signal(signal.SIGHUP)
-        wait_until(lambda: log.has("configuration.kept"), process)
+        def kept():
+            return [line for line in log.all() if line["event"] == "configuration.kept"]
 
-        kept = next(line for line in log.all() if line["event"] == "configuration.kept")
-        assert said in kept["mistakes"]
-        sandbox.account.receive("+79201234567", "Fresh")
-        wait_until(lambda: has_all(program, sandbox), process)
+        for number, (text, said) in enumerate(mistakes.items(), 1):
+            wait_until(lambda: has_all(program, sandbox), process)
+            program.config.unlink()
+            if text:
+                program.config.write_text(text, encoding="utf-8")
+
+            process.send_signal(signal.SIGHUP)
+            wait_until(lambda number=number: len(kept()) == number, process)
+
+            assert said in kept()[-1]["mistakes"]
+            sandbox.account.receive("+79201234567", "Fresh")
+            wait_until(lambda: has_all(program, sandbox), process)
         assert ended(process) == 0
 
 

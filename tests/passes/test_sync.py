@@ -345,7 +345,7 @@ def test_an_island_of_a_pull_that_was_cut_off_is_not_taken_for_all(sandbox, make
 INTERVALS = {"devices": 60, Box.INBOX: 10, Box.SENT: 20}
 
 
-LASTS = 35 * MINUTE
+LASTS = 25 * MINUTE
 
 
 class Passes:
@@ -413,11 +413,11 @@ def make_passes(store, clock):
 def test_twenty_devices_keep_up_where_each_is_asked_by_itself(make_passes):
     passes = make_passes("device").run(message_every_s=20)
 
-    assert len(passes.arrived) > 80
+    assert len(passes.arrived) > 50
     assert max(passes.lateness(after=FIRST_LOAD)) <= 60
     assert max(passes.asked_in_minutes(after=FIRST_LOAD)) <= 60
     assert min(passes.asked_in_minutes(after=FIRST_LOAD)) > 40  # the allowance is made use of
-    assert passes.client.requests <= 60 + 60 * 35
+    assert passes.client.requests <= 60 + 60 * (LASTS // MINUTE)
 
 
 def test_twenty_devices_are_one_question_a_box_where_the_account_answers_as_a_whole(make_passes):
