@@ -52,6 +52,21 @@ def test_stats_as_json_are_the_rows_of_every_plot(synced):
     assert found["days"][-1].keys() == {"day", "direction", "messages"}
 
 
+def test_each_channel_is_counted_for_itself(program, store):
+    with store.transaction() as conn:
+        conn.execute(
+            """insert into inbox (id, channel, received_at, mirrored_at)
+               select value, iif(value = 1, 'sms', 'whatsapp'),
+                      strftime('%Y-%m-%dT%H:%M:%f000Z', 'now'), '2026' from json_each('[1, 2, 3]')"""
+        )
+
+    found = json.loads(program.run("stats", "--json", "--database", store.path).stdout)
+
+    for plot in ("days", "hours"):
+        counted = {(row["direction"], row["messages"]) for row in found[plot]}
+        assert counted == {("received", 1), ("received, whatsapp", 2)}
+
+
 @pytest.mark.parametrize("columns", ["1", "20", "500"])
 def test_stats_fit_any_terminal_and_an_empty_mirror(program, store, columns):
     ended = program.run("stats", "--database", store.path, COLUMNS=columns)

@@ -22,6 +22,7 @@ class Plot(NamedTuple):
     days: int = 0  #: so many it looks back at, with today
 
 
+# By the columns: in `group by` the name `direction` alone is the view's, and not the one above it.
 HOURS = Plot(
     "hours",
     "Messages an hour, the last two days",
@@ -33,7 +34,7 @@ select substr(at, 1, 13) || ':00:00Z' as hour,
   from messages
  where at >= strftime('%Y-%m-%dT%H', 'now', '-47 hours')
    and at <= strftime('%Y-%m-%dT%H:%M:%SZ', 'now', '+1 hour')
- group by hour, direction
+ group by hour, messages.direction, coalesce(channel, 'sms')
  order by hour
 """,
     "hour",
@@ -53,7 +54,7 @@ select substr(at, 1, 10) as day,
   from messages
  where at >= strftime('%Y-%m-%d', 'now', '-29 days')
    and at <= strftime('%Y-%m-%dT%H:%M:%SZ', 'now', '+1 hour')
- group by day, direction
+ group by day, messages.direction, coalesce(channel, 'sms')
  order by day
 """,
     "day",
