@@ -2,11 +2,15 @@
 
 import json
 import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime
 from itertools import product
 
 import pytest
 
+from semysync.mirror.file import open_reader
+from semysync.mirror.reading import history
+from semysync.mirror.tables import missing
 from semysync.mirror.tables.marks import Mark
 from semysync.model import Box
 
@@ -73,3 +77,19 @@ def test_a_message_that_is_not_stored_is_not_told(store, told, received):
         store.save(Box.INBOX, [received(1)], now=NOW, mark=(351, Mark(last_id=None)))
 
     assert told() == []
+
+
+def test_only_what_is_new_is_news(store, received, sent):
+    store.save(Box.INBOX, [received(7)], now=NOW)
+    store.save(Box.SENT, [sent(3)], now=NOW)
+    store.save(Box.SENT, [sent(3, is_send=1)], now=NOW)
+    for number in (7, 8):
+        with store.transaction() as conn:
+            missing.mark(conn, Box.INBOX, [7], "2026-11-24")
+        store.save(Box.INBOX, [received(7), received(number)], now=NOW)
+
+    with closing(open_reader(store.path)) as conn:
+        news, last = history.news(conn, history.Narrowed(), after=0)
+
+    assert [(row["direction"], row["id"]) for row in news] == [("in", 7), ("out", 3), ("in", 8)]
+    assert last == store.newest_event() - 1  # that 7 was shown again

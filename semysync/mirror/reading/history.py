@@ -59,11 +59,13 @@ _HITS = {
 """,
 }
 
-# What is news, other than a change of what was told before, has nothing to add.
+# Of a message that is new: that its status is another now says what it was, and one that the
+# account does not show any more, or does again, was told of before.
 _NEWS = """
 select seq, box, message_id
   from events
  where seq > :seq and kind glob 'message.*' and data is null
+   and kind not in ('message.missing', 'message.returned')
  order by seq
  limit :limit
 """
