@@ -42,6 +42,17 @@ def test_messages_can_be_narrowed_in_every_way(talk, options, expected):
     assert ids(talk, "messages", *options) == expected
 
 
+@pytest.mark.parametrize("command", [("messages", "--text", "ORDER"), ("search", "😀")])
+def test_a_draft_that_holds_no_text_hides_no_message(talk, command):
+    change(
+        talk,
+        "insert into outbox (phone, text) values (?, cast(x'6f72646572f09f9880cf' as text))",
+        "+79201234567",
+    )
+
+    assert {2, 11} & set(ids(talk, *command))
+
+
 @pytest.mark.parametrize("command", [("messages",), ("search", "order"), ("export",)])
 @pytest.mark.parametrize(
     ("option", "value"),

@@ -32,8 +32,11 @@ _CLAUSES = {
     "status": "status = :status",
     "since": "at >= :since",
     "until": "at < :until",
-    "text": "holds(text, :text)",
+    "text": "holds(cast(text as blob), :text)",
 }
+
+# A draft may hold bytes that are no text: as such SQLite could not hand them to a function.
+_FITS = "fits(cast(text as blob))"
 
 # Rows of a box in the shape of the view `messages`.
 _RECEIVED = """
@@ -112,8 +115,8 @@ def newest(
     """Return the newest messages and waiting drafts that are wanted, the latest first."""
     clauses = wanted.clauses()
     if query is not None:
-        conn.create_function("fits", 1, query.holds, deterministic=True)
-        clauses.append("fits(text)")
+        _let_fit(conn, query)
+        clauses.append(_FITS)
     elif wanted.text is not None:
         conn.create_function("holds", 2, _holds, deterministic=True)
     return conn.execute(
@@ -133,9 +136,9 @@ def hits(
     """
     if query.match is None:  # emoji, for example: the texts themselves are looked through
         return newest(conn, wanted, limit, query=query)
-    conn.create_function("fits", 1, query.holds, deterministic=True)
+    _let_fit(conn, query)
     named = wanted._asdict() | {"match": query.match, "limit": limit, "among": BEST_AMONG}
-    clauses = [*wanted.clauses(), *([] if query.is_indexed else ["fits(text)"])]
+    clauses = [*wanted.clauses(), *([] if query.is_indexed else [_FITS])]
     arms = [
         f"select * from (select * from ({arm}) as messages{_where(clauses)} limit :among)"
         for direction, arm in _HITS.items()
@@ -198,5 +201,13 @@ def _where(clauses: list[str]) -> str:
     return f" where {' and '.join(clauses)}" if clauses else ""
 
 
-def _holds(text: str | None, part: str) -> bool:
-    return part.casefold() in (text or "").casefold()
+def _let_fit(conn: sqlite3.Connection, query: Query) -> None:
+    conn.create_function("fits", 1, lambda text: query.holds(_legible(text)), deterministic=True)
+
+
+def _holds(text: bytes | None, part: str) -> bool:
+    return part.casefold() in _legible(text).casefold()
+
+
+def _legible(text: bytes | None) -> str:
+    return (text or b"").decode("utf-8", "replace")
