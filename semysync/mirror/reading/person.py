@@ -22,19 +22,26 @@ AT_ONCE = 2_000  #: rows in one transaction, so that no other writer waits for l
 MERGED = 500  #: pages of the search index in one transaction
 
 _DRAFTS = "(contact = :contact or (contact is null and is_of(phone, :contact)))"
-_MESSAGES = """
+# Events of drafts name no box, those of webhooks a message that no box has; anybody may write one.
+_EVENTS = f"""
        ((box = 'inbox' and message_id in (select id from inbox where contact = :contact))
-        or (box = 'sent' and message_id in (select id from sent where contact = :contact)))"""
+        or (coalesce(box, 'sent') = 'sent'
+            and message_id in (select id from sent where contact = :contact))
+        or (kind glob 'draft.*' and iif(json_valid(data), json_extract(data, '$.draft_id'), null)
+                                    in (select id from outbox where {_DRAFTS}))
+        or (kind = 'webhook.unconfirmed'
+            and (box, message_id) in (select box, message_id from unconfirmed
+                                       where contact = :contact)))"""
 
 #: every table that holds something of a person, and how its rows are known, dependent ones first
 PLACES = {
-    "deliveries": f"seq in (select seq from events where {_MESSAGES})",
+    "deliveries": f"seq in (select seq from events where {_EVENTS})",
     "attempts": f"draft_id in (select id from outbox where {_DRAFTS})",
     "arrivals": "sent_id in (select id from sent where contact = :contact)",
     "pending": "message_id in (select id from sent where contact = :contact)",
     "unconfirmed": "contact = :contact",
     "conflicts": "row_is_of(row, :contact)",
-    "events": _MESSAGES,
+    "events": _EVENTS,
     "outbox": _DRAFTS,
     "inbox": "contact = :contact",
     "sent": "contact = :contact",
