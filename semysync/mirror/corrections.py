@@ -15,7 +15,7 @@ import structlog
 
 from semysync.mirror.file import writing, writing_a_slice
 from semysync.mirror.outbox import queue
-from semysync.mirror.tables import boxes, clocks, contacts, settings
+from semysync.mirror.tables import boxes, clocks, contacts, settings, unconfirmed
 from semysync.mirror.tables.marks import WHOLE_ACCOUNT
 from semysync.mirror.tables.rows import TABLES, Row, Table, Writing
 from semysync.model import Box
@@ -117,9 +117,15 @@ def apply_locale(conn: sqlite3.Connection, locale: Locale, between: Between) -> 
         knowing = Writing(clocks.known(conn, locale), locale.region)
         rows = _write_all(conn, knowing, between, only_unknown=False)
         log.info("mirror.rewritten", rows=rows)
+    last = 0
+    while drafts := queue.numbered(conn, last):
+        last = drafts[-1][0]
+        with writing_a_slice(conn):
+            queue.follow_region(conn, locale.region, drafts)
+        between()
     with writing(conn):
         contacts.follow_region(conn, locale.region)
-        queue.follow_region(conn, locale.region)
+        unconfirmed.follow_region(conn, locale.region)
         for key, value in wanted.items():
             settings.put(conn, key, value)
 

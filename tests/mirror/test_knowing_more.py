@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from semysync.mirror import corrections
 from semysync.mirror.outbox import queue
 from semysync.mirror.store import Store
-from semysync.mirror.tables import boxes
+from semysync.mirror.tables import boxes, unconfirmed
 from semysync.mirror.tables.rows import TABLES, Writing
+from semysync.mirror.tables.unconfirmed import Hint
 from semysync.model import Box, Received, Sent
 from semysync.times import Clock, Clocks, Locale, utc_text, zone_named
 
@@ -437,6 +438,55 @@ def test_a_changed_region_takes_names_and_drafts_along(store, rows, received):
         ("*100#",),
         ("+447700900123",),
     ]
+
+
+def test_a_name_that_is_no_text_stops_no_change_of_the_region(store, rows):
+    store._db.execute(
+        "insert into contacts (contact, name) values"
+        " ('89205555555', cast(x'4dfc6c6c6572' as text)), (cast(x'e9' as text), 'E')"
+    )
+
+    with Store.open(store.path, Locale(region="RU")) as later:
+        later.apply_locale()
+
+    assert rows("select hex(contact), hex(name) from contacts order by 1") == [
+        (b"+79205555555".hex().upper(), "4DFC6C6C6572"),
+        ("E9", b"E".hex().upper()),
+    ]
+
+
+def test_a_changed_region_takes_along_what_only_a_webhook_has_told(store, rows):
+    for number, phone in ((1, "89201234567"), (2, "Beeline"), (3, None)):
+        hint = Hint("inbox", number, 351, phone, "Hi", "sms", {})
+        with store.transaction() as conn:
+            unconfirmed.keep(conn, hint, NOW, NOW)
+
+    with Store.open(store.path, Locale(region="RU")) as later:
+        later.apply_locale()
+
+    assert rows("select contact from unconfirmed order by message_id") == [
+        ("+79201234567",),
+        ("Beeline",),
+        (None,),
+    ]
+
+
+def test_others_get_their_turn_while_many_drafts_follow_a_region(store, rows, monkeypatch):
+    store._db.execute(
+        "insert into outbox (phone, text) select '8920555550' || value, 'Hi'"
+        " from json_each('[1, 2, 3, 4, 5]')"
+    )
+    queue.see_new(store._db.conn, None)
+    monkeypatch.setattr(queue, "AT_ONCE", 2)
+    turns = []
+
+    with Store.open(store.path, Locale(region="RU")) as later:
+        later.between = lambda: turns.append(
+            rows("select count(*) from outbox where contact glob '+7*'")[0][0]
+        )
+        later.apply_locale()
+
+    assert turns == [2, 4, 5]
 
 
 def test_a_name_that_the_new_contact_has_already_stays(store, rows, received):

@@ -8,7 +8,7 @@ those that are due are claimed by one statement, and those whose time has passed
 import json
 import re
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -36,12 +36,18 @@ update outbox
  where id = :id
 """
 
-NUMBERED = "select id, phone, contact from outbox where contact is not null and kind = 'text'"
+NUMBERED = """
+select id, phone, contact from outbox
+ where id > :last and contact is not null and kind = 'text'
+ order by id
+ limit :most
+"""
 
+# One that was edited meanwhile gets its contact when it is looked at again.
 RENUMBER = """
 update outbox
-   set contact = :contact, updated_at = strftime('%Y-%m-%dT%H:%M:%f000Z', 'now')
- where id = :id
+   set contact = :now, updated_at = strftime('%Y-%m-%dT%H:%M:%f000Z', 'now')
+ where id = :id and contact = :contact
 """
 
 REJECT = """
@@ -213,11 +219,18 @@ def see_new(conn: sqlite3.Connection, region: str | None) -> None:
         conn.execute(SEEN, named)
 
 
-def follow_region(conn: sqlite3.Connection, region: str | None) -> None:
-    """Give drafts the contact that their number has by a new region."""
-    for draft_id, phone, contact in conn.execute(NUMBERED).fetchall():
+def numbered(conn: sqlite3.Connection, last: int) -> list[tuple[int, str, str]]:
+    """Return some drafts after the `last` that was seen: ids, numbers, and the contacts they have."""
+    return conn.execute(NUMBERED, {"last": last, "most": AT_ONCE}).fetchall()
+
+
+def follow_region(
+    conn: sqlite3.Connection, region: str | None, drafts: Iterable[tuple[int, str, str]]
+) -> None:
+    """Give drafts, as `numbered` returns them, the contact that their number has by a new region."""
+    for draft_id, phone, contact in drafts:
         if (now := contact_of(phone, region)) != contact:
-            conn.execute(RENUMBER, {"id": draft_id, "contact": now})
+            conn.execute(RENUMBER, {"id": draft_id, "contact": contact, "now": now})
 
 
 def any_unseen(conn: sqlite3.Connection) -> bool:

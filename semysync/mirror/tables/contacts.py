@@ -65,12 +65,13 @@ group by contact
    set read_until = max(excluded.read_until, coalesce(read_until, ''))
 """
 
-# Without a message: of a number that is written otherwise by now, or of somebody yet to come.
-NAMED_ONLY = "select contact, name, read_until from contacts where received + sent = 0"
+# Without a message: of a number that is written otherwise by now, or of somebody yet to come. What a
+# person has filled may hold bytes that are no text, and could not be read as such.
+NAMED_ONLY = "select cast(contact as blob) from contacts where received + sent = 0"
 
 FOLLOW = """
 insert into contacts (contact, name, read_until)
-values (:contact, :name, :read_until)
+select :now, name, read_until from contacts where contact = :contact
     on conflict (contact) do update
    set name = coalesce(name, excluded.name),
        read_until = nullif(max(coalesce(read_until, ''), coalesce(excluded.read_until, '')), '')
@@ -139,8 +140,9 @@ def recount(conn: sqlite3.Connection, table: Table, moved: Iterable[tuple[Row, R
 
 def follow_region(conn: sqlite3.Connection, region: str | None) -> None:
     """Take names and marks along, where a number has become another contact by a new region."""
-    for contact, name, read_until in conn.execute(NAMED_ONLY).fetchall():
+    for (written,) in conn.execute(NAMED_ONLY).fetchall():
+        contact = written.decode("utf-8", "replace")
         now = contact_of(contact, region)
         if now and now != contact:
-            conn.execute(FOLLOW, {"contact": now, "name": name, "read_until": read_until})
+            conn.execute(FOLLOW, {"contact": contact, "now": now})
             conn.execute(FORGET, (contact,))

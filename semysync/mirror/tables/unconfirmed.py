@@ -2,7 +2,7 @@
 Keep what a webhook told of and no list shows: the answers to USSD codes may be such.
 
 Nothing of it is invented in `inbox`. A row goes when a list shows its message after all, or when
-there are too many. The functions are given a connection; `keep` needs an open transaction.
+there are too many. The functions are given a connection; those that write need an open transaction.
 """
 
 import json
@@ -38,6 +38,10 @@ delete from unconfirmed
  where (box = 'inbox' and exists (select 1 from inbox where inbox.id = message_id))
     or (box = 'sent' and exists (select 1 from sent where sent.id = message_id))
 """
+
+NUMBERED = "select id, phone, contact from unconfirmed"
+
+RENUMBER = "update unconfirmed set contact = :contact where id = :id"
 
 IN_BOX = {
     "inbox": "select 1 from inbox where id = ?",
@@ -85,6 +89,13 @@ def keep(
 def is_there(conn: sqlite3.Connection) -> bool:
     """Tell whether anything is kept."""
     return conn.execute("select 1 from unconfirmed limit 1").fetchone() is not None
+
+
+def follow_region(conn: sqlite3.Connection, region: str | None) -> None:
+    """Give what is kept the contact that its number has by a new region."""
+    for number, phone, contact in conn.execute(NUMBERED).fetchall():
+        if (now := contact_of(phone, region)) != contact:
+            conn.execute(RENUMBER, {"id": number, "contact": now})
 
 
 def confirm(conn: sqlite3.Connection) -> int:
