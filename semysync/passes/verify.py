@@ -102,7 +102,7 @@ class Verifier:
         audit = Audit(self._store, what, repair=repair, now=self._now())
         report = Report(audit, repair)
         units = {(box, unit.device_id): unit for box in Box for unit in self._units(box)}
-        if not audit.resumed:
+        if not audit.parts():  # new, or cut off before any were noted
             planned = [self._planned(box, unit, since, report) for (box, _), unit in units.items()]
             parts = [part for part in planned if part]
             # To the newest mark of a box: a message may have been moved to a device that is behind,

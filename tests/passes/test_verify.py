@@ -7,7 +7,8 @@ import pytest
 
 from semysync.errors import Refused, Throttled, Unreadable
 from semysync.mirror.tables import audits, missing
-from semysync.mirror.tables.audits import Audit
+from semysync.mirror.tables.audits import Audit, Part
+from semysync.mirror.tables.comparing import Seen
 from semysync.model import Box
 from semysync.passes import verify
 from semysync.passes.verify import is_due
@@ -460,6 +461,28 @@ def test_a_run_that_is_cut_off_goes_on_and_says_the_same(world, repair):
     days = world.report.audit.days(Box.INBOX)
     assert sum(day.account for day in days) == len(world.account.ids("inbox"))
     assert world.equal() is repair
+
+
+def test_a_run_that_was_cut_off_before_it_knew_its_parts_compares_all(world):
+    Audit(world.store, "all", repair=False, now=world.clock.now)
+    number = world.account.ids("inbox")[5]
+    world.account.remove("inbox", [number])
+
+    assert world.verify() == {("inbox", number): "vanished"}
+    assert world.report.audit.resumed
+
+
+def test_two_programs_that_go_on_with_one_run_count_each_message_once(world):
+    part, seen = Part(Box.INBOX, 351, 0, 30, 0), Seen("2026-11-23", None)
+    one, other = (Audit(world.store, "all", repair=True, now=NOW) for _ in range(2))
+    one.add_parts([part])
+
+    one.reach(part, dict.fromkeys(range(1, 11), seen), {}, 10, done=False)
+    other.reach(part, dict.fromkeys(range(1, 21), seen), {}, 20, done=False)
+    one.reach(part._replace(reached_id=10), dict.fromkeys(range(11, 31), seen), {}, 30, done=True)
+
+    assert one.id == other.id
+    assert [day.account for day in one.days(Box.INBOX)] == [30]
 
 
 def test_a_run_goes_on_after_each_pause_that_the_service_asks_for_and_proves_all(world):

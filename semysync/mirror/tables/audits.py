@@ -6,6 +6,7 @@ was cut off goes on, and says the same in the end as one that was not. `Audit` i
 """
 
 import json
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -49,6 +50,11 @@ FIND_PARTS = """
 select box, device_id, start_id, end_id, reached_id, done from verify_parts
  where verify_id = ?
  order by box, device_id
+"""
+
+REACHED = """
+select coalesce(max(reached_id), 0) from verify_parts
+ where verify_id = :verify_id and box = :box and device_id = :device_id
 """
 
 REACH = """
@@ -220,16 +226,19 @@ class Audit:
         *,
         done: bool,
     ) -> None:
-        """Note how far a part was compared, together with what the account has shown up to there."""
-        days: dict[str, int] = {}
-        for one in seen.values():
-            days[one.day] = days.get(one.day, 0) + 1
+        """
+        Note how far a part was compared, together with what the account has shown up to there.
+
+        What another program has counted, which goes on with the same run, is not counted again.
+        """
+        named = {"verify_id": self.id, "box": part.box, "device_id": part.device_id}
         with self._store.transaction() as conn:
+            counted = conn.execute(REACHED, named).fetchone()[0]
+            days = Counter(one.day for number, one in seen.items() if number > counted)
             conn.executemany(COUNT, [(self.id, part.box, day, n) for day, n in days.items()])
             conn.executemany(
                 FOUND, [(self.id, part.box, i, day, VANISHED) for i, day in vanished.items()]
             )
-            named = {"verify_id": self.id, "box": part.box, "device_id": part.device_id}
             conn.execute(REACH, named | {"reached_id": reached_id, "done": done})
 
     def finish(self, now: datetime) -> None:
