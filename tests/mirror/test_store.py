@@ -7,7 +7,9 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 import pytest
 
+from semysync.mirror.outbox import drafts
 from semysync.mirror.store import Saved, Store
+from semysync.mirror.tables import boxes, pending
 from semysync.mirror.tables.marks import Mark
 from semysync.mirror.tables.passes import Pass
 from semysync.model import Box, Illegible, Received
@@ -231,6 +233,26 @@ def test_the_plan_of_the_newest_messages_merges_by_index(store, rows):
         text = " ".join(step[3] for step in steps)
         assert "MERGE (UNION ALL)" in text
         assert "TEMP B-TREE" not in text
+
+
+@pytest.mark.parametrize(
+    ("query", "found_by"),
+    [
+        ("select * from stuck", "sent_open"),
+        (boxes.WAITING, "sent_open"),
+        (drafts.OPEN_MESSAGES, "sent_open"),
+        (pending.ROUSE, "sent USING INTEGER PRIMARY KEY"),
+    ],
+)
+def test_what_is_open_is_found_without_the_history_of_its_device(store, query, found_by):
+    store.make_indexes(Box.SENT)
+    named = {"device": 351, "device_id": 351, "now": "2026", "most": 100}
+
+    steps = store._db.execute(f"explain query plan {query}", named).fetchall()
+
+    plan = " ".join(step[3] for step in steps)
+    assert found_by in plan
+    assert "sent_by_device" not in plan
 
 
 def test_a_writer_in_between_makes_a_store_wait_not_fail(store, tmp_path, received):

@@ -124,17 +124,17 @@ select id, status from sent where id in (select value from json_each(?)) order b
 DEVICE = "select id, coalesce(label, name) as name, channel from devices where id = ?"
 
 # What a cancel of all that waits at a device may have hit, or was too late for. What the phone has
-# sent already is left out: it can be a hundred thousand messages that nobody reports on.
+# sent already is left out: it can be a hundred thousand messages that nobody reports on. By device,
+# or in order, SQLite would go through all of them.
 OPEN_MESSAGES = """
 select id from sent
- where device_id = :device
+ where +device_id = :device
    and is_delivered = 0 and is_error_send = 0 and is_error = 0 and is_cancel = 0 and is_send = 0
    and purged_at is null and missing_since is null
 union
 select sent_id from outbox
  where status in ('sending', 'unknown', 'accepted', 'cancelling') and sent_id is not null
    and not exists (select 1 from sent where id = outbox.sent_id)
- order by 1
 """
 
 STILL_HERE = """
@@ -256,8 +256,8 @@ def still_here(conn: sqlite3.Connection, device_id: int) -> int:
 
 
 def open_messages(conn: sqlite3.Connection, device_id: int) -> list[int]:
-    """Return the messages that a cancel of all that waits at a device may hit."""
-    return [row[0] for row in conn.execute(OPEN_MESSAGES, {"device": device_id})]
+    """Return the messages that a cancel of all that waits at a device may hit, ascending."""
+    return sorted(row[0] for row in conn.execute(OPEN_MESSAGES, {"device": device_id}))
 
 
 def statuses(conn: sqlite3.Connection, message_ids: Collection[int]) -> list[tuple[int, str]]:

@@ -26,8 +26,10 @@ LATER_INDEXES = {
         "create index if not exists sent_by_device on sent (device_id, id)",
         "create index if not exists sent_by_time on sent (created_at)",
         "create index if not exists sent_by_contact on sent (contact, created_at)",
+        # What was sent and is not reported on, which can be most of the history, is not open.
         """create index if not exists sent_open on sent (created_at)
-            where is_delivered = 0 and is_error_send = 0 and is_error = 0 and is_cancel = 0""",
+            where is_delivered = 0 and is_error_send = 0 and is_error = 0 and is_cancel = 0
+              and is_send = 0""",
     ),
 }
 
@@ -67,13 +69,13 @@ select id, device_id from sent
  where is_delivered = 0 and is_error_send = 0 and is_error = 0 and is_cancel = 0
    and is_send = 0 and is_send_to_phone = 0
  order by created_at desc
- limit ?
+ limit :most
 """
 
 
 def waiting(conn: sqlite3.Connection, most: int) -> dict[int, int | None]:
     """Return the newest messages that no phone has fetched yet, each with its device."""
-    return dict(conn.execute(WAITING, (most,)).fetchall())
+    return dict(conn.execute(WAITING, {"most": most}).fetchall())
 
 
 def newest(conn: sqlite3.Connection, box: Box, device_id: int, skip: int) -> int:

@@ -77,12 +77,13 @@ update pending
 
 FORGET = "delete from pending where message_id = :id and asked_at is :was_asked_at"
 
+# Asked row by row of what is pending: of the device it would be asked of its whole history.
 ROUSE = """
 update pending set due_at = :now
  where due_at > :now
-   and message_id in (select id from sent
-                       where device_id = :device_id and is_delivered = 0 and is_error_send = 0
-                         and is_error = 0 and is_cancel = 0 and is_send = 0)
+   and exists (select 1 from sent
+                where sent.id = message_id and device_id = :device_id and is_delivered = 0
+                  and is_error_send = 0 and is_error = 0 and is_cancel = 0 and is_send = 0)
 """
 
 
