@@ -1,6 +1,7 @@
 """Which drafts go out next: in which order, and at what cost where many are for later."""
 
-from contextlib import contextmanager
+import sqlite3
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -90,6 +91,44 @@ def test_by_a_wrong_clock_nothing_goes_that_has_a_time(outbox):
     insert(outbox, (1, BEFORE, 0), (2, None, 0))
 
     assert claimed(outbox, clock_right=False) == [2]
+
+
+def test_many_drafts_expire_some_at_a_time(outbox, monkeypatch):
+    insert(outbox, *((number, None, 0) for number in range(1, 6)))
+    monkeypatch.setattr(queue, "AT_ONCE", 2)
+    expire, seen = queue.expire, []
+
+    def watched(*arguments):
+        seen.append(other.execute("select count(*) from outbox where status = 'queued'").fetchone())
+        return expire(*arguments)
+
+    monkeypatch.setattr(queue, "expire", watched)
+    with closing(sqlite3.connect(outbox.path)) as other:
+        assert outbox.expire(NOW + timedelta(days=2), DAY_S) == 5
+
+    assert seen == [(5,), (3,), (1,)]
+
+
+def test_only_what_is_still_queued_expires_and_it_says_why_it_waited(outbox):
+    insert(outbox, (1, None, 0), (2, None, 0))
+    later = NOW + timedelta(days=2)
+    with outbox.reading() as conn:
+        ids = queue.expired(conn, later, DAY_S)
+
+    with outbox.writing() as conn:
+        conn.execute("update outbox set status = 'held' where id = 1")
+        conn.execute(
+            "update outbox set error = 'the service is busy',"
+            " updated_at = strftime('%Y-%m-%dT%H:%M:%f000Z', 'now') where id = 2"
+        )
+        assert queue.expire(conn, ids, later, DAY_S) == 1
+
+    with outbox.reading() as conn:
+        drafts = conn.execute("select id, status, error from outbox order by id").fetchall()
+    assert drafts == [
+        (1, "held", None),
+        (2, "expired", "its time passed before it went out: the service is busy"),
+    ]
 
 
 def test_what_had_a_time_expires_as_well(outbox):

@@ -23,7 +23,7 @@ FEW = 1_000  #: drafts whose time has come, which are put in order each time
 WINDOW = 20  #: drafts of a batch are chosen from the first so many times as many
 
 UNSEEN = """
-select id, phone, text, kind from outbox
+select id, phone, text, kind from outbox indexed by outbox_unseen
  where contact is null and status in ('queued', 'held')
  order by id
  limit :most
@@ -138,25 +138,28 @@ returning id, phone, contact, text, device, kind, priority, attempts
 ANY_DUE = "select exists (select 1 from (-- due\n))".replace("-- due\n", _DUE)
 
 ANY_UNSEEN = """
-select exists (select 1 from outbox where contact is null and status in ('queued', 'held'))
+select exists (select 1 from outbox indexed by outbox_unseen
+                where contact is null and status in ('queued', 'held'))
 """
 
 # No draft expires before the time from which on it may be sent.
 EXPIRED = f"""
-select id, error from outbox indexed by outbox_at_once
+select id from outbox indexed by outbox_at_once
  where status = 'queued' and send_at is null and {_EXPIRES_AT} <= :now
 union all
-select id, error from outbox indexed by outbox_by_send_at
+select id from outbox indexed by outbox_by_send_at
  where status = 'queued' and send_at <= :now and {_EXPIRES_AT} <= :now
 """
 
 IS_EXPIRED = f"select {_EXPIRES_AT} <= :now from outbox where id = :draft_id"
 
-EXPIRE = """
+# Asked again: a draft may have been edited, held or released since.
+EXPIRE = f"""
 update outbox
-   set status = 'expired', error = :error,
+   set status = 'expired',
+       error = 'its time passed before it went out' || coalesce(': ' || nullif(error, ''), ''),
        updated_at = strftime('%Y-%m-%dT%H:%M:%f000Z', 'now')
- where id = :draft_id
+ where id in (select value from json_each(:ids)) and status = 'queued' and {_EXPIRES_AT} <= :now
 """
 
 
@@ -265,20 +268,19 @@ def is_expired(conn: sqlite3.Connection, draft_id: int, now: datetime, lifetime_
     return bool(row and row[0])
 
 
-def any_expired(conn: sqlite3.Connection, now: datetime, lifetime_s: int) -> bool:
-    """Tell whether the time of a queued draft has passed."""
+def expired(conn: sqlite3.Connection, now: datetime, lifetime_s: int) -> list[int]:
+    """Return the queued drafts whose time has passed."""
     named = {"now": utc_text(now), "lifetime_s": lifetime_s}
-    return conn.execute(f"{EXPIRED} limit 1", named).fetchone() is not None
+    return [row[0] for row in conn.execute(EXPIRED, named)]
 
 
-def expire(conn: sqlite3.Connection, now: datetime, lifetime_s: int) -> int:
-    """End the drafts whose time has passed before they went out; return how many."""
-    named = {"now": utc_text(now), "lifetime_s": lifetime_s}
-    rows = conn.execute(EXPIRED, named).fetchall()
-    for draft_id, error in rows:
-        why = "its time passed before it went out" + (f": {error}" if error else "")
-        conn.execute(EXPIRE, {"draft_id": draft_id, "error": why})
-    return len(rows)
+def expire(
+    conn: sqlite3.Connection, draft_ids: Sequence[int], now: datetime, lifetime_s: int
+) -> int:
+    """End those of some drafts whose time has passed before they went out; return how many."""
+    ids = json.dumps(draft_ids)
+    named = {"ids": ids, "now": utc_text(now), "lifetime_s": lifetime_s}
+    return conn.execute(EXPIRE, named).rowcount
 
 
 def defect(phone: str, text: str) -> str | None:

@@ -1,10 +1,10 @@
 """
 The drafts, for the thread that sends them: its connection to the mirror, and its transactions.
 
-Each method is one transaction, on the disk before it returns (`synchronous = full`), since a
-request may follow that must not be made twice. What is due is claimed by one statement (`queue`),
-and what a request came to is recorded by one transaction (`attempts`). What was lost on the way is
-the subject of `evidence`.
+Each method is one transaction (`expire` several), on the disk before it returns (`synchronous =
+full`), since a request may follow that must not be made twice. What is due is claimed by one
+statement (`queue`), and what a request came to is recorded by one transaction (`attempts`). What
+was lost on the way is the subject of `evidence`.
 """
 
 import secrets
@@ -15,7 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from semysync.mirror.file import connect, explained, writing
+from semysync.mirror.file import connect, explained, writing, writing_a_slice
 from semysync.mirror.outbox import attempts, queue
 from semysync.mirror.outbox.attempts import Result, SentElsewhere
 from semysync.mirror.outbox.queue import Draft, Due
@@ -249,10 +249,13 @@ class Outbox(AbstractContextManager["Outbox"]):
     def expire(self, now: datetime, lifetime_s: int) -> int:
         """End the drafts whose time has passed before they went out; return how many."""
         with self.reading() as conn:
-            if not queue.any_expired(conn, now, lifetime_s):
-                return 0
-        with self.writing() as conn:
-            return queue.expire(conn, now, lifetime_s)
+            ids = queue.expired(conn, now, lifetime_s)
+            ended = 0
+            for first in range(0, len(ids), queue.AT_ONCE):
+                with writing_a_slice(conn):
+                    some = ids[first : first + queue.AT_ONCE]
+                    ended += queue.expire(conn, some, now, lifetime_s)
+        return ended
 
     def thin_out(self, now: datetime) -> None:
         """Forget attempts of which nothing can come any more, and arrivals without attempts."""
