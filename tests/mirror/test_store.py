@@ -8,6 +8,8 @@ import msgspec
 import pytest
 
 from semysync.mirror.outbox import drafts
+from semysync.mirror.reading.plots import BATTERY
+from semysync.mirror.reading.queries import QUERIES
 from semysync.mirror.store import Saved, Store
 from semysync.mirror.tables import boxes, pending
 from semysync.mirror.tables.marks import Mark
@@ -253,6 +255,15 @@ def test_what_is_open_is_found_without_the_history_of_its_device(store, query, f
     plan = " ".join(step[3] for step in steps)
     assert found_by in plan
     assert "sent_by_device" not in plan
+
+
+@pytest.mark.parametrize(
+    "sql", [BATTERY.sql, *(query.sql for query in QUERIES if query.name == "batteries")]
+)
+def test_what_batteries_were_lately_is_found_without_the_years_before(store, rows, sql):
+    plan = " ".join(step[3] for step in rows(f"explain query plan {sql}"))
+
+    assert "device_samples_by_device (device_id=? AND at>?)" in plan
 
 
 def test_a_writer_in_between_makes_a_store_wait_not_fail(store, tmp_path, received):

@@ -130,16 +130,16 @@ select status, count(*) as drafts
     "drafts",
 )
 
+# Device by device, which is how the samples are indexed: there is one for each sign of life.
 BATTERY = Plot(
     "battery",
     "Battery, the last seven days",
     """
 select max(at) as at,
-       coalesce((select coalesce(nullif(label, ''), name) from devices where id = device_id),
-                'device ' || device_id) as device,
-       round(avg(battery)) as battery
-  from device_samples
- where at >= strftime('%Y-%m-%d', 'now', '-6 days') and battery is not null
+       coalesce(nullif(label, ''), name, 'device ' || device_id) as device,
+       round(avg(sample.battery)) as battery
+  from devices cross join device_samples as sample on device_id = devices.id
+ where at >= strftime('%Y-%m-%d', 'now', '-6 days') and sample.battery is not null
  group by device_id, cast(strftime('%s', at) as integer) / 14400
  order by at desc
  limit 900

@@ -364,10 +364,9 @@ select id, coalesce(label, name) as name, channel, battery, last_active_at,
         "Batteries",
         "How they went in the last two days.",
         """
-select at, device_id, (select coalesce(label, name) from devices where id = device_id) as device,
-       battery
-  from device_samples
- where at >= strftime('%Y-%m-%dT%H:%M', 'now', '-2 days') and battery is not null
+select at, device_id, coalesce(label, name) as device, sample.battery as battery
+  from devices cross join device_samples as sample on device_id = devices.id
+ where at >= strftime('%Y-%m-%dT%H:%M', 'now', '-2 days') and sample.battery is not null
  order by device_id, at desc
  limit 1000
 """,
