@@ -345,7 +345,7 @@ ENTER_IN_LEDGER = (
 FOLLOW_SENT = """
 update outbox
    set status = (select status from sent where id = sent_id)
- where status in ('accepted', 'on_phone', 'sent', 'cancelling')
+ where sent_id is not null
    and (select status from sent where id = sent_id) not in (status, 'accepted')
 """
 
