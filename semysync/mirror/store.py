@@ -1,5 +1,5 @@
 """
-The mirror: alone in writing SQL to it.
+The mirror, for the passes: what they do to it, in one class.
 
 `Store.save` is the heart: it adds a slice of an answer and moves the mark, both or neither. Each
 write is one short transaction, so that other programs can write in between; what SQLite says when
@@ -104,8 +104,12 @@ class Store(AbstractContextManager["Store"]):
         """
         create(path)
         store = cls(path, locale)
-        with explained(path):
-            store._migrate()
+        try:
+            with explained(path):
+                bring_up_to_date(store._db, path)
+        except BaseException:
+            store.close()
+            raise
         return store
 
     def __exit__(self, *_: object) -> None:
@@ -414,9 +418,6 @@ class Store(AbstractContextManager["Store"]):
     def _writing(self, conn: sqlite3.Connection) -> Writing:
         """Return what is known for writing messages down; within a transaction, so that it holds."""
         return Writing(clocks.known(conn, self._locale), self._locale.region)
-
-    def _migrate(self) -> None:
-        bring_up_to_date(self._db, self.path)
 
     def _know_devices(self, conn: sqlite3.Connection, ids: set[int], stamp: str) -> None:
         """Give a row to devices that are seen in messages only, so that they are asked for."""
