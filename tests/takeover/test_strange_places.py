@@ -242,6 +242,26 @@ def test_a_takeover_says_of_when_the_replica_is(program, place):
     assert program.mirror.is_file()
 
 
+@pytest.mark.parametrize(
+    ("made", "says"),
+    [
+        ((), "there is no mirror at"),
+        (("create table other (x)",), "a database of another program"),
+        (("pragma application_id = 1397050713", "pragma user_version = 99"), "a newer semysync"),
+    ],
+)
+def test_no_machine_sends_again_from_what_is_no_mirror_of_this_version(tmp_path, made, says):
+    path = tmp_path / "semysync.db"
+    for statement in made:
+        with closing(sqlite3.connect(path)) as conn:
+            conn.execute(statement)
+
+    with pytest.raises(MirrorUnusable, match=says):
+        takeover.send_again(path, None)
+
+    assert not Path(f"{path}-claims").exists()
+
+
 def test_a_drill_that_the_mirror_cannot_note_is_told_all_the_same(program):
     Store.migrate(program.mirror).close()
     with closing(sqlite3.connect(program.mirror, isolation_level=None)) as other:

@@ -21,7 +21,7 @@ from semysync.mirror.access import make_folder, mode_in, real, sync_folder
 from semysync.mirror.copies import backup
 from semysync.mirror.copies.replica import OF_LITESTREAM, Replica, restorable, was_replicated
 from semysync.mirror.copies.scratch import own_folder, small_folder
-from semysync.mirror.file import connect, explained, open_reader, writing
+from semysync.mirror.file import connect, explained, must_exist, open_reader, open_writer, writing
 from semysync.mirror.lock import Lock, Right
 from semysync.mirror.outbox.claims import Claims, this_host
 from semysync.mirror.outbox.evidence import Evidence
@@ -150,10 +150,12 @@ def send_again(mirror: Path, replica: Replica | None) -> Taken:
     """
     Make this machine the one that sends, with the mirror that it has.
 
-    Every open draft is then looked for in the account before anything is sent.
+    Every open draft is then looked for in the account before anything is sent. Raises
+    `MirrorUnusable` where there is none, or it is of another version.
     """
     place = real(mirror)
-    with Lock(place, Right.SENDER), explained(mirror), closing(connect(place)) as conn:
+    must_exist(place)
+    with Lock(place, Right.SENDER), explained(mirror), closing(open_writer(place)) as conn:
         # Only past the marks that are there: the next one must be seen.
         count, other = number(conn), None
         while replica and (marked := replica.beside(_word(count + 1))).newest():
