@@ -64,6 +64,16 @@ def ask(path, query):
         return conn.execute(query).fetchall()
 
 
+def test_a_copy_holds_what_was_mirrored_before_the_time_that_it_bears(store, folder, received):
+    def now():
+        store.save(Box.INBOX, [received(7)], now=NOW - timedelta(microseconds=1))
+        return NOW
+
+    copy = make(store.path, folder, now, unwatched)
+
+    assert ask(copy.path, "select id from inbox") == [(7,)]
+
+
 def test_a_copy_holds_what_the_mirror_holds_in_one_file(full, folder):
     copy = make(full.path, folder, lambda: NOW, unwatched)
 

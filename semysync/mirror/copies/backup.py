@@ -96,10 +96,10 @@ def make(mirror: Path, folder: Path, now: Callable[[], datetime], watch: Watch) 
     """
     _ready(folder)
     with closing(open_reader(mirror)) as source:
+        at = now()  # before it holds: what is committed in between may be in the copy or not
         with explained(mirror, reading=True):
             source.execute("begin")
             source.execute("select count(*) from sqlite_master").fetchone()  # from here on it holds
-            at = now()
             size = _number(source, "page_count") * _number(source, "page_size")
         _must_fit(folder, size)
         with _part(folder, f"{mirror.stem}-{at:%Y%m%dT%H%M%SZ}") as (part, wanted):
