@@ -120,17 +120,17 @@ class Store(AbstractContextManager["Store"]):
 
     def mark(self, box: Box, device_id: int) -> Mark:
         """Return how far a box is mirrored; a fresh mark where it was never asked for."""
-        with self._connected() as conn:
+        with self.connected() as conn:
             return marks.find(conn, box, device_id)
 
     def save_mark(self, box: Box, device_id: int, mark: Mark) -> None:
         """Store a mark. It never moves back, whoever else has moved it meanwhile."""
-        with self._write() as conn:
+        with self.transaction() as conn:
             marks.put(conn, box, device_id, mark)
 
     def reset_mark(self, box: Box, device_id: int) -> None:
         """Forget how far a box is mirrored, so that it is loaded anew; its messages stay."""
-        with self._write() as conn:
+        with self.transaction() as conn:
             marks.forget(conn, box, device_id)
 
     def save(
@@ -155,7 +155,7 @@ class Store(AbstractContextManager["Store"]):
         """
         table = TABLES[box]
         stamp = utc_text(now)
-        with self._write() as conn:
+        with self.transaction() as conn:
             writing = self._writing(conn)
             self._know_devices(conn, {m.device_id for m in messages if m.device_id}, stamp)
             if forgotten := person.known(conn, box, [message.id for message in messages]):
@@ -186,7 +186,7 @@ class Store(AbstractContextManager["Store"]):
 
     def newest_event(self) -> int:
         """Return the number of the newest event, to tell later what has happened since."""
-        with self._connected() as conn:
+        with self.connected() as conn:
             return events.newest(conn)
 
     def history_to(self, box: Box) -> int:
@@ -205,44 +205,44 @@ class Store(AbstractContextManager["Store"]):
 
         Those that were removed here for good are left out.
         """
-        with self._connected() as conn:
+        with self.connected() as conn:
             forgotten = person.known(conn, box, [message.id for message in messages])
             messages = [message for message in messages if message.id not in forgotten]
             return comparing.compared(conn, box, messages, self._writing(conn), utc_text(now))
 
     def differing(self, box: Box, messages: Sequence[Message]) -> dict[int, bool]:
         """Return the messages that are not here just so; whether in more than their `extra`."""
-        with self._connected() as conn:
+        with self.connected() as conn:
             return boxes.differing(conn, TABLES[box], messages, self._writing(conn))
 
     def channels(self, box: Box, ids: Sequence[int]) -> dict[int, str]:
         """Return by what each message came or went; an answer of a delete may not say it."""
-        with self._connected() as conn:
+        with self.connected() as conn:
             return boxes.channels(conn, TABLES[box], ids)
 
     def lookback(self, box: Box) -> timedelta:
         """Return how far pulls must look back by how late messages were shown so far."""
-        with self._connected() as conn:
+        with self.connected() as conn:
             return lateness.lookback(conn, box)
 
     def newest(self, box: Box, device_id: int, skip: int = 0) -> int:
         """Return the highest id of a device's (or the account's) box, or the one `skip` below it."""
-        with self._connected() as conn:
+        with self.connected() as conn:
             return boxes.newest(conn, box, device_id, skip)
 
     def oldest(self, box: Box, device_id: int, above: int) -> int:
         """Return the lowest id of a device's (or the account's) box above another; 0 without."""
-        with self._connected() as conn:
+        with self.connected() as conn:
             return boxes.oldest(conn, box, device_id, above)
 
     def owners(self, box: Box, low: int, high: int) -> dict[int, int]:
         """Return whose the messages from one id to another are: the device of each."""
-        with self._connected() as conn:
+        with self.connected() as conn:
             return boxes.owners(conn, box, low, high)
 
     def known_devices(self) -> list[KnownDevice]:
         """Return every device ever seen, in the list of devices or in a message."""
-        with self._connected() as conn:
+        with self.connected() as conn:
             return devices.known(conn)
 
     def device_ids(self) -> dict[int, bool]:
@@ -268,7 +268,7 @@ class Store(AbstractContextManager["Store"]):
         kept = list(rows)
         illegible = [row for row in kept if isinstance(row, Illegible)]
         legible = [row for row in kept if not isinstance(row, Illegible)]
-        with self._write() as conn:
+        with self.transaction() as conn:
             writing = self._writing(conn)
             formerly = alarms.known(conn)
             added, changed = devices.save(
@@ -292,22 +292,22 @@ class Store(AbstractContextManager["Store"]):
 
     def save_account(self, account: Account, *, now: datetime) -> bool:
         """Add a row to the account's history where it differs from the last; tell whether."""
-        with self._write() as conn:
+        with self.transaction() as conn:
             return plan.save(conn, account, writing=self._writing(conn), stamp=utc_text(now))
 
     def save_pass(self, finished: Pass, *, now: datetime) -> None:
         """Note a pass, and forget quiet ones of more than an hour ago and all of over a month."""
-        with self._write() as conn:
+        with self.transaction() as conn:
             passes.keep(conn, finished, now)
 
     def last_contacts(self) -> dict[int, datetime]:
         """Return when each device was last active, as it was printed."""
-        with self._connected() as conn:
+        with self.connected() as conn:
             return clocks.last_contacts(conn)
 
     def last_complete(self, kind: str) -> datetime | None:
         """Return when the last complete pass of a kind was begun."""
-        with self._connected() as conn:
+        with self.connected() as conn:
             return passes.last_complete(conn, kind)
 
     def times_of_phone(self, device_id: int) -> tuple[list[Moment], list[Moment]]:
@@ -317,7 +317,7 @@ class Store(AbstractContextManager["Store"]):
         First for messages that it sent, with when it had fetched them; then for messages that it
         received, with when they were mirrored.
         """
-        with self._connected() as conn:
+        with self.connected() as conn:
             return clocks.times_of_phone(conn, device_id)
 
     def learn_offsets(self, service: int | None, phones: Mapping[int, int]) -> None:
@@ -326,37 +326,37 @@ class Store(AbstractContextManager["Store"]):
 
         Rows that were written when less was known are put right.
         """
-        with self._connected() as conn:
+        with self.connected() as conn:
             corrections.learn(conn, self._locale, service, phones, self.between)
 
     def apply_locale(self) -> None:
         """Write every row anew where the configuration says something else than when it was written."""
-        with self._connected() as conn:
+        with self.connected() as conn:
             corrections.apply_locale(conn, self._locale, self.between)
 
     def make_indexes(self, box: Box) -> None:
         """Make the indexes of a box that a first load does without; nothing where they are there."""
-        with self._connected() as conn:
+        with self.connected() as conn:
             boxes.make_indexes(conn, box)
 
     def drafts_wait(self) -> bool:
         """Tell whether a draft waits for a look at all that the account has sent."""
-        with explained(self.path):
-            return arrivals.awaited(self._db.conn)
+        with self.connected() as conn:
+            return arrivals.awaited(conn)
 
     def waiting_drafts(self) -> int:
         """Count the drafts that are still to be sent."""
-        with self._connected() as conn:
+        with self.connected() as conn:
             return arrivals.waiting(conn)
 
     def waiting_messages(self, most: int) -> dict[int, int | None]:
         """Return the newest messages that no phone has fetched yet, each with its device."""
-        with explained(self.path):
-            return boxes.waiting(self._db.conn, most)
+        with self.connected() as conn:
+            return boxes.waiting(conn, most)
 
     def tell_failing(self, what: str, box: Box | None, cause: str, *, now: datetime) -> None:
         """Let an event say that the account, or a pass of it, is not to be read; once."""
-        with self._write() as conn:
+        with self.transaction() as conn:
             if self.setting(f"failing_{what}") is None:
                 events.reading(conn, "pull.failing", box, cause, utc_text(now))
                 settings.put(conn, f"failing_{what}", cause)
@@ -365,51 +365,43 @@ class Store(AbstractContextManager["Store"]):
         """Let an event say that it is read again, where a failure was told; return whether."""
         if (cause := self.setting(f"failing_{what}")) is None:
             return False
-        with self._write() as conn:
+        with self.transaction() as conn:
             events.reading(conn, "pull.recovered", box, cause, utc_text(now))
             settings.drop(conn, f"failing_{what}")
         return True
 
     def forget_events(self, before: datetime, followed_by: Collection[str] = ()) -> int:
         """Forget the events from before a time that all followers have seen; return how many."""
-        with self._connected() as conn:
+        with self.connected() as conn:
             return housekeeping.forget_events(conn, before, followed_by)
 
     def give_room_back(self) -> None:
         """Empty the `-wal` file, unless somebody reads from it just now."""
-        with self._connected() as conn:
+        with self.connected() as conn:
             housekeeping.give_room_back(conn)
 
     def setting(self, key: str) -> str | None:
         """Return what is remembered under a key of `settings`."""
-        with self._connected() as conn:
+        with self.connected() as conn:
             return settings.find(conn, key)
 
     def set_setting(self, key: str, value: str | None) -> None:
         """Remember a value under a key; nothing is written where it is there already."""
         if self.setting(key) != value:
-            with self._write() as conn:
+            with self.transaction() as conn:
                 settings.put(conn, key, value)
 
-    def connected(self) -> AbstractContextManager[sqlite3.Connection]:
-        """Hand out the connection to a part of the mirror that has a class of its own."""
-        return self._connected()
-
-    def transaction(self) -> AbstractContextManager[sqlite3.Connection]:
-        """Hold one transaction for such a part."""
-        return self._write()
-
     @contextmanager
-    def _connected(self) -> Iterator[sqlite3.Connection]:
+    def connected(self) -> Iterator[sqlite3.Connection]:
         """Hand out the connection; what SQLite says of the file becomes one of our errors."""
         with explained(self.path):
             yield self._db.conn
 
     @contextmanager
-    def _write(self) -> Iterator[sqlite3.Connection]:
+    def transaction(self) -> Iterator[sqlite3.Connection]:
         """Hold one transaction: all that is written in it is stored, or nothing."""
         try:
-            with self._connected() as conn, writing(conn):
+            with self.connected() as conn, writing(conn):
                 yield conn
         except BaseException:
             self._known_devices = None  # what was added to them may not be there

@@ -22,7 +22,8 @@ from pathlib import Path
 PLAN, SLOT, SLOTS = 1024, 160, 64  #: bytes of the plan and of a thread's slot, and how many
 SIZE = PLAN + SLOT * SLOTS
 
-WRAPPERS = {"writing", "_writing", "_write", "_reading", "_connected", "<genexpr>", "<lambda>"}
+WRAPPERS = {"writing", "_writing", "_write", "transaction"}
+WRAPPERS |= {"_reading", "_connected", "connected", "<genexpr>", "<lambda>"}
 WRITES = {"insert", "update", "delete", "replace", "with", "create", "drop", "alter"}
 
 
