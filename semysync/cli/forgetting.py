@@ -46,25 +46,27 @@ def forget(
     known, or a draft is still on its way.
     """
     path = reader_path(config, database)
-    with explained(path), closing(open_outbox(path)) as conn:
-        theirs = person.contact_here(conn, contact) or contact
-        if unfinished := person.unfinished(conn, theirs):
-            numbers = ", ".join(map(str, unfinished[:10])) + (" …" if len(unfinished) > 10 else "")
-            complain(f"drafts to {contact} are not finished: first `semysync cancel {numbers}`")
-            sys.exit(1)
-        found = person.counts(conn, theirs)
-        if not found:
-            if as_json:
-                print_json({"messages": 0, "drafts": 0})
-            complain(f"nothing is known of {contact}")
-            sys.exit(1)
-        if not yes:
-            for table, count in found.items():
-                click.echo(f"{table:<12} {count:>9,}", err=True)
-        if not agreed(f"Remove all of this about {contact} for good?", yes=yes):
-            complain("nothing was removed")
-            sys.exit(1)
-        gone = person.forget(conn, theirs)
+    try:
+        with explained(path), closing(open_outbox(path)) as conn:
+            theirs = person.contact_here(conn, contact) or contact
+            person.must_be_finished(conn, theirs)
+            found = person.counts(conn, theirs)
+            if not found:
+                if as_json:
+                    print_json({"messages": 0, "drafts": 0})
+                complain(f"nothing is known of {contact}")
+                sys.exit(1)
+            if not yes:
+                for table, count in found.items():
+                    click.echo(f"{table:<12} {count:>9,}", err=True)
+            if not agreed(f"Remove all of this about {contact} for good?", yes=yes):
+                complain("nothing was removed")
+                sys.exit(1)
+            gone = person.forget(conn, theirs)
+    except person.OnTheirWay as exc:  # it may have come while somebody was asked
+        numbers = ", ".join(map(str, exc.drafts[:10])) + (" …" if len(exc.drafts) > 10 else "")
+        complain(f"drafts to {contact} are not finished: first `semysync cancel {numbers}`")
+        sys.exit(1)
     if as_json:
         print_json({"messages": gone.messages, "drafts": gone.drafts})
     else:

@@ -7,6 +7,9 @@ from contextlib import closing
 import pytest
 from drafting import change
 
+from semysync.mirror.outbox.drafts import open_outbox
+from semysync.mirror.reading import person
+
 ANNA = "+79201234567"
 WORDS = ("Привет", "заказ", "Anna", "8 920 1234567")
 
@@ -148,6 +151,23 @@ def test_a_draft_that_is_on_its_way_must_be_cancelled_first(known):
     assert ended.returncode == 1
     assert "first `semysync cancel 4`" in ended.stderr
     assert known.ask("select count(*) from inbox where contact = '+79201234567'") == [(1,)]
+
+
+def test_a_draft_that_comes_while_a_person_is_asked_is_told_and_nothing_is_removed(known):
+    before = kept(known)
+    with closing(open_outbox(known.mirror)) as conn:
+        person.must_be_finished(conn, ANNA)
+        change(known, "insert into outbox (phone, text) values (?, 'Not yet')", ANNA)
+
+        with pytest.raises(person.OnTheirWay) as raised:
+            person.forget(conn, ANNA)
+
+    assert raised.value.drafts == [4]
+    assert kept(known) == before | {
+        "outbox": before["outbox"] + 1,
+        "outbox_keys": before["outbox_keys"] + 1,
+        "events": before["events"] + 1,
+    }
 
 
 def test_nobody_is_forgotten_without_being_asked(known):

@@ -94,6 +94,14 @@ select id from forgotten where box = ? and id in (select value from json_each(?)
 """
 
 
+class OnTheirWay(Exception):
+    """Drafts to a person are not finished: they must be cancelled before anything is removed."""
+
+    def __init__(self, drafts: Sequence[int]) -> None:
+        super().__init__(drafts)
+        self.drafts = drafts
+
+
 class Forgotten(NamedTuple):
     """How much was removed; `in_log` where a reader keeps an old state of the file alive."""
 
@@ -144,10 +152,11 @@ def counts(conn: sqlite3.Connection, contact: str) -> dict[str, int]:
     return {table: count for table, count in found.items() if count}
 
 
-def unfinished(conn: sqlite3.Connection, contact: str) -> list[int]:
-    """Return the drafts to a contact that are not finished: they must be cancelled first."""
+def must_be_finished(conn: sqlite3.Connection, contact: str) -> None:
+    """Raise `OnTheirWay` where drafts to a contact are not finished."""
     prepare(conn)
-    return [row[0] for row in conn.execute(UNFINISHED, {"contact": contact})]
+    if drafts := [row[0] for row in conn.execute(UNFINISHED, {"contact": contact})]:
+        raise OnTheirWay(drafts)
 
 
 def forget(
@@ -157,12 +166,13 @@ def forget(
     Remove everything about a contact, also from the search index and from freed pages.
 
     In short transactions, so that the daemon goes on beside it; cut off, it may be done again.
-    `tick` is told after each how many messages have gone.
+    `tick` is told after each how many messages have gone. Raises `OnTheirWay`.
     """
     prepare(conn)
     conn.execute("pragma secure_delete = on")  # what is freed is overwritten
     named = {"contact": contact}
     with writing(conn):
+        must_be_finished(conn, contact)
         gone = {
             table: conn.execute(
                 f"delete from {table} where {PLACES[table]}",
