@@ -25,7 +25,6 @@ select :draft_id, 1 + coalesce((select max(number) from attempts where draft_id 
        max(coalesce((select max(id) from sent), 0),
            coalesce((select max(top_id) from marks where box = 'sent'), 0)),
        coalesce((select max(seq) from arrivals), 0), :complete, :clock_right
-returning number
 """
 
 WAS_LOST = "select 1 from attempts where draft_id = ? and outcome = 'lost' limit 1"
@@ -212,7 +211,7 @@ def begin(
         "complete": complete,
         "clock_right": due.clock_right,
     }
-    conn.execute(BEGIN_ATTEMPT, named).fetchone()
+    conn.execute(BEGIN_ATTEMPT, named)
 
 
 def end(conn: sqlite3.Connection, result: Result, *, now: datetime, max_attempts: int) -> Result:
