@@ -25,6 +25,7 @@ from typist import on_terminal
 
 from semysync.cli.drafts import NAMED
 from semysync.mirror.lock import Lock, Right
+from semysync.mirror.outbox.drafts import WHY
 from semysync.mirror.store import Store
 
 
@@ -170,6 +171,27 @@ def test_a_message_that_a_phone_does_not_fetch_says_why(here, column, value, rea
     change(here, f"update devices set {column} = ?", value)
 
     assert json.loads(here.run("outbox", "--json").stdout)[0]["note"] == reason
+
+
+def test_by_an_unknown_clock_no_phone_is_called_out_of_reach_that_may_be_in_touch(here):
+    device(here)
+    accept(here, draft(here), 901)
+    change(
+        here,
+        "update devices set utc_offset = null,"
+        " last_active_at = strftime('%Y-%m-%dT%H:%M:%f000Z', 'now', '-14 hours')",
+    )
+
+    def note():
+        return json.loads(here.run("outbox", "--json").stdout)[0]["note"]
+
+    assert note() == WHY["accepted"]
+    change(here, "update devices set utc_offset = 0")
+    assert note() == "its device is out of reach"
+    change(here, "update devices set last_active_at = strftime('%Y-%m-%dT%H:%M:%f000Z', 'now')")
+    assert note() == WHY["accepted"]
+    change(here, "insert into device_states (device_id, offline_since) values (351, '2026')")
+    assert note() == "its device is out of reach"
 
 
 def test_the_queue_is_shown_in_the_order_in_which_it_goes(here):

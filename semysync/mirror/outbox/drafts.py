@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from semysync.mirror.file import open_writer, writing
+from semysync.mirror.schema.views import PHONE_IS_AWAY
 
 COLUMNS = ("phone", "text", "device", "priority", "send_at", "expires_at", "client_key", "kind")
 WAITING = ("queued", "held", "sending", "unknown", "accepted", "on_phone", "cancelling")
@@ -68,17 +69,13 @@ update outbox
 
 HELD = "select count(*), max(id) from outbox where status = 'held'"
 
-_SHOWN = """
+_SHOWN = f"""
 select outbox.*, sent.id is not null as is_seen,
        case when sent.id is null or outbox.status not in ('accepted', 'on_phone') then null
-            when devices.mirrored_at is null or devices.missing_since is not null
-                 then 'its device is gone from the account'
-            when devices.archived = 1 then 'its device is archived'
-            when devices.service_on = 0 then 'the service is switched off in the app'
-            when devices.last_active_at < strftime('%Y-%m-%dT%H:%M:%S', 'now', '-1 hour')
-                 then 'its device is out of reach' end as stuck_because
+{PHONE_IS_AWAY.rstrip()} end as stuck_because
   from outbox left join sent on sent.id = outbox.sent_id
        left join devices on devices.id = sent.device_id
+       left join device_states on device_states.device_id = sent.device_id
 """
 
 ONE = f"{_SHOWN} where outbox.id = ?"

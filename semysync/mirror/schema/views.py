@@ -39,13 +39,8 @@ select contact, name, last_at, last_direction,
   from contacts
 """
 
-# A time that the service printed by an unknown clock may be 15 hours off: then what counts is since
-# when we know the message. The draft behind a message is not told a second time.
-STUCK = """
-create view stuck as
-select 'message' as what, sent.id, sent.contact, sent.status, sent.created_at as since,
-       sent.device_id as device, devices.last_active_at as device_last_active_at,
-       case when sent.missing_since is not null then 'the account does not show it any more'
+# Why a phone takes nothing. What the service printed by an unknown clock may be 15 hours off.
+PHONE_IS_AWAY = """\
             when devices.mirrored_at is null or devices.missing_since is not null
                  then 'its device is gone from the account'
             when devices.archived = 1 then 'its device is archived'
@@ -54,6 +49,16 @@ select 'message' as what, sent.id, sent.contact, sent.status, sent.created_at as
               or devices.last_active_at < strftime('%Y-%m-%dT%H:%M:%S', 'now',
                      case when devices.utc_offset is null then '-15 hours' else '-1 hour' end)
                  then 'its device is out of reach'
+"""
+
+# Of a message with a time that may be 15 hours off, what counts is since when we know it. The draft
+# behind a message is not told a second time.
+STUCK = """
+create view stuck as
+select 'message' as what, sent.id, sent.contact, sent.status, sent.created_at as since,
+       sent.device_id as device, devices.last_active_at as device_last_active_at,
+       case when sent.missing_since is not null then 'the account does not show it any more'
+            -- its phone
             when sent.is_send_to_phone = 1
                  then 'its device has it, and has said nothing of it since'
             else 'its device has not fetched it yet' end as reason
@@ -84,7 +89,7 @@ select 'draft', id, contact, status, since, cast(null as integer), cast(null as 
            and not exists (select 1 from sent where sent.id = outbox.sent_id
                                                 and outbox.status = 'accepted'))
  where since < strftime('%Y-%m-%dT%H:%M:%S', 'now', '-1 hour')
-"""
+""".replace("            -- its phone\n", PHONE_IS_AWAY)
 
 # How it is told whether all is well:
 #
