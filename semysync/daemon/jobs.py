@@ -120,8 +120,8 @@ def housekeeping(kit: Kit) -> None:
     ahead_s = kit.client.ahead_s()
     # A wrong clock must not cost the events.
     if ahead_s is not None and abs(ahead_s) <= AGREE.total_seconds():
-        before = datetime.now(UTC) - timedelta(days=kit.config.database.events_days)
+        kept = timedelta(days=kit.config.database.events_days)
         named = [hook.name for hook in kit.config.hook if hook.name]
-        if forgotten := kit.store.forget_events(before, named):
+        if forgotten := kit.store.forget_events(datetime.now(UTC), kept, named):
             log.info("events.forgotten", events=forgotten)
     kit.store.give_room_back()

@@ -6,7 +6,7 @@ The functions are given a connection; each makes its own short transactions.
 
 import sqlite3
 from collections.abc import Collection
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from semysync.mirror.copies.replica import was_replicated
 from semysync.mirror.file import writing_a_slice
@@ -17,10 +17,15 @@ SLICE = 2_000  #: rows a transaction
 PATIENCE_MS = 1_000  #: how long to wait for readers of the log
 
 # Events stand in the order of their times, or nearly: the first one that is young ends the old
-# ones.
+# ones. One from the future was stamped by a clock that was wrong: it must not keep for years what is
+# before it, and stays itself until one after it is old.
 FIRST_TO_STAY = """
-select coalesce((select seq from events where at >= ? order by seq limit 1),
-                (select max(seq) + 1 from events), 0)
+select coalesce(max(seq) + 1, 0)
+  from events
+ where at < :before
+   and seq < coalesce((select seq from events
+                        where at between :before and :tomorrow order by seq limit 1),
+                      (select max(seq) + 1 from events))
 """
 FORGET = """
 delete from events
@@ -29,15 +34,16 @@ delete from events
 
 
 def forget_events(
-    conn: sqlite3.Connection, before: datetime, followed_by: Collection[str] = ()
+    conn: sqlite3.Connection, now: datetime, kept: timedelta, followed_by: Collection[str] = ()
 ) -> int:
     """
-    Forget the events from before a time, a slice at a time; return how many.
+    Forget the events that were `kept` for so long, a slice at a time; return how many.
 
-    It goes from the oldest on, so that no gap is made, and never past what one of `followed_by` has
+    Only by a clock that is right: a wrong one would cost the whole log. It goes from the oldest on, so that no gap is made, and never past what one of `followed_by` has
     yet to see.
     """
-    first = conn.execute(FIRST_TO_STAY, (utc_text(before),)).fetchone()[0]
+    bounds = {"before": utc_text(now - kept), "tomorrow": utc_text(now + timedelta(days=1))}
+    first = conn.execute(FIRST_TO_STAY, bounds).fetchone()[0]
     forgotten = 0
     while True:
         with writing_a_slice(conn):

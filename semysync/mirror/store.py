@@ -370,10 +370,12 @@ class Store(AbstractContextManager["Store"]):
             settings.drop(conn, f"failing_{what}")
         return True
 
-    def forget_events(self, before: datetime, followed_by: Collection[str] = ()) -> int:
-        """Forget the events from before a time that all followers have seen; return how many."""
+    def forget_events(
+        self, now: datetime, kept: timedelta, followed_by: Collection[str] = ()
+    ) -> int:
+        """Forget the events that were `kept` for so long and all followers have seen; count them."""
         with self.connected() as conn:
-            return housekeeping.forget_events(conn, before, followed_by)
+            return housekeeping.forget_events(conn, now, kept, followed_by)
 
     def give_room_back(self) -> None:
         """Empty the `-wal` file, unless somebody reads from it just now."""

@@ -82,7 +82,7 @@ def aged(conn):
 
 
 def thin_out(conn, named=()):
-    return housekeeping.forget_events(conn, NOW - timedelta(days=90), named)
+    return housekeeping.forget_events(conn, NOW, timedelta(days=90), named)
 
 
 def seqs(conn):

@@ -188,7 +188,7 @@ def _hook_skips_events():
 def _forget_events_that_nobody_has_seen():
     forget = housekeeping.forget_events
     return patch.object(
-        housekeeping, "forget_events", lambda conn, before, _: forget(conn, before, ())
+        housekeeping, "forget_events", lambda conn, now, kept, _: forget(conn, now, kept, ())
     )
 
 

@@ -328,8 +328,7 @@ class World(Rig):
         return outcome, report
 
     def keep_house(self, days):
-        before = self.time.ours() - timedelta(days=days)
-        if self.store.forget_events(before, ["hook"]):
+        if self.store.forget_events(self.time.ours(), timedelta(days=days), ["hook"]):
             reached["events forgotten"] += 1
         self.store.give_room_back()
 
