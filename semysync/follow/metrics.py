@@ -37,7 +37,7 @@ DELIVERIES = """
 select follower, status, count(*) from deliveries where status <> 'done' group by follower, status
 """
 BEHIND = """
-select name, (select coalesce(max(seq), 0) from events) - position from followers
+select name, (select count(*) from events where seq > position) from followers
 """
 DEVICES = """
 select id, battery, service_on,
