@@ -27,6 +27,7 @@ from semysync.cli.printing import Piece, one_line, print_json, print_json_line, 
 from semysync.cli.reading import MOST, reading
 from semysync.contact import contact_of
 from semysync.errors import MirrorUnusable
+from semysync.mirror.access import identity
 from semysync.mirror.reading import history
 from semysync.mirror.reading.history import Narrowed
 from semysync.mirror.reading.search import Query
@@ -323,15 +324,6 @@ def reopened(config: Path | None, database: Path | None) -> Iterator[Connection]
                     raise
                 time.sleep(LOOK_S)
         yield conn
-
-
-def identity(path: Path) -> tuple[int, int] | None:
-    """Return which file it is; None where there is none."""
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
 
 
 def nobody_reads() -> bool:

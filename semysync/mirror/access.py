@@ -154,6 +154,15 @@ def files_of(mirror: Path) -> list[Path]:
     return [mirror, *(mirror.with_name(mirror.name + end) for end in ("-wal", "-shm"))]
 
 
+def identity(path: Path) -> tuple[int, int] | None:
+    """Return which file it is that has a name; None where there is none, or it is not to be seen."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 def new_file(path: Path) -> int:
     """
     Make a file as open as its folder, whatever the umask; return its number, open for writing.

@@ -18,7 +18,7 @@ from time import monotonic
 from typing import Self
 
 from semysync.errors import SemysyncError
-from semysync.mirror.access import files_of, real
+from semysync.mirror.access import files_of, identity, real
 from semysync.mirror.file import connect, explained
 
 try:
@@ -292,12 +292,4 @@ def _data_version(conn: sqlite3.Connection) -> int:
 
 def _place(path: Path, mirror: Path) -> Identities:
     """Return what tells a mirror, its folder and the files beside it from others of their names."""
-    return tuple(map(_identity, (path, mirror.parent, *files_of(mirror)[1:])))
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
+    return tuple(map(identity, (path, mirror.parent, *files_of(mirror)[1:])))
