@@ -24,9 +24,8 @@ from semysync.errors import SemysyncError, ServiceError
 from semysync.mirror.store import Store
 from semysync.mirror.tables.passes import Pass
 from semysync.model import Box
-from semysync.passes.look import FEW
 from semysync.passes.outcome import Outcome
-from semysync.passes.pull import Progress, Puller
+from semysync.passes.pull import Progress, Puller, none_seen
 from semysync.passes.sync import Sync
 from semysync.passes.turns import Turns
 from semysync.service.client import Client
@@ -75,7 +74,7 @@ class Passing:
         self._configuring = Lock()
         self._configured = False
         # What is learnt from pass to pass:
-        self._largest = FEW
+        self._largest = none_seen()
         self.turns = Turns(config.api.requests_per_minute)
         self.loading: dict[str, int] = {}  #: messages of a box whose history is being loaded
 
@@ -149,7 +148,6 @@ class Passing:
         except ServiceError as exc:
             return Outcome(Pass(kind=job.name, started_at=began, error=str(exc)), failure=exc)
         finally:
-            self._largest = puller.largest
             self.loading.pop(job.name, None)
 
     def _watch(self, progress: Progress) -> None:

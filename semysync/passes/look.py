@@ -66,7 +66,7 @@ class Look:
     `start` is an id up to which everything counts as in hand. `newest_known` is the highest id in
     the mirror, or known to be in the account; `oldest_known` the lowest above the start, if it was
     once proven that none is below it. `width` is how many ids to ask for at a time, None for all of
-    them at once; `largest` the size of the largest answer seen so far.
+    them at once; `largest` the size of the largest answer of this box that was ever seen.
     """
 
     start: int

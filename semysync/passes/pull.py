@@ -7,7 +7,7 @@ by questions by date.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import islice
 from operator import attrgetter
@@ -98,13 +98,24 @@ class Progress:
         self.illegible += saved.illegible
 
 
+def none_seen() -> dict[Box, int]:
+    """
+    Return how large the largest answer of each box was before there was any, in rows.
+
+    What is seen of one box says nothing of the other: each has a method of its own at the service,
+    and where that cuts its answers may differ.
+    """
+    return dict.fromkeys(Box, FEW)
+
+
 @dataclass(slots=True, kw_only=True)
 class Puller:
     """
     Pulls boxes from an account into a mirror.
 
-    It remembers how large answers were, which tells a cut answer from a whole one; keep it for as
-    long as the account is asked. `now` is the clock, `watch` is called after every answer.
+    `largest` remembers how large the answers of each box were, which tells a cut answer from a
+    whole one; give the same to all who read the boxes, for as long as the account is asked. `now`
+    is the clock, `watch` is called after every answer.
     """
 
     account: Account
@@ -113,7 +124,7 @@ class Puller:
     lookback: timedelta = timedelta(seconds=600)
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     watch: Callable[[Progress], None] = lambda _: None
-    largest: int = FEW
+    largest: dict[Box, int] = field(default_factory=none_seen)
 
     def pull(self, progress: Progress, *, far: bool = False) -> None:
         """
@@ -134,7 +145,7 @@ class Puller:
             newest_known=max(self.mirror.newest(box, device_id), mark.top_id or 0),
             oldest_known=self._oldest_known(box, device_id, start, mark),
             width=mark.width or (None if mark.loaded_at else FIRST_WIDTH),
-            largest=self.largest,
+            largest=self.largest[box],
         )
         while not look.done:
             mark = self._step(look, mark, progress)
@@ -188,7 +199,7 @@ class Puller:
                 )
                 progress.add(saved)
             del messages  # or they would be in memory beside those of the next slice
-        self.largest = look.largest
+        self.largest[progress.box] = look.largest
         progress.shown += len(ids)
         if unproven:
             raise unproven  # after what came was stored

@@ -165,7 +165,6 @@ class Sync:
                 outcome.fail("", exc)
             else:
                 outcome.complete += 1
-            self._puller.largest = verifier.largest
         return outcome, report
 
     def _units(self, box: Box) -> list[Unit]:

@@ -27,7 +27,7 @@ from semysync.mirror.tables.comparing import CONFLICTING, LACKING, Seen
 from semysync.mirror.tables.lateness import raise_to
 from semysync.mirror.tables.marks import WHOLE_ACCOUNT
 from semysync.model import Box, Message
-from semysync.passes.look import FEW, FIRST_WIDTH, TARGET, Look, Shown
+from semysync.passes.look import FIRST_WIDTH, TARGET, Look, Shown
 from semysync.passes.pull import (
     DATE,
     MOST_LOOKED_BACK,
@@ -80,7 +80,7 @@ class Verifier:
         *,
         now: Callable[[], datetime],
         lookback: timedelta,
-        largest: int = FEW,
+        largest: dict[Box, int],
         watch: Callable[[Progress], None] = lambda _: None,
     ) -> None:
         self._account = account
@@ -89,7 +89,7 @@ class Verifier:
         self._now = now
         self._lookback = lookback
         self._watch = watch
-        self.largest = largest
+        self._largest = largest
 
     def run(self, since: Days, note: Callable[[Saved], None], *, repair: bool) -> Report:
         """
@@ -168,7 +168,7 @@ class Verifier:
             part.reached_id,
             newest_known=self._store.newest(box, part.device_id),
             width=FIRST_WIDTH if many else None,
-            largest=self.largest,
+            largest=self._largest[box],
         )
         while not those.is_done(look):
             as_of = self._store.newest_event()
@@ -185,7 +185,7 @@ class Verifier:
                     self._repair(those, [m for m in messages if m.id in different], as_of, note)
                 if last:
                     look.learn(question, Shown(sorted(ids), size, answer.more, undated))
-            self.largest = look.largest
+            self._largest[box] = look.largest
             self._advance(those, look, report)
         if not those.part.done:  # there was nothing to ask
             self._advance(those, look, report)

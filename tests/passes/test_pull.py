@@ -398,6 +398,23 @@ def test_a_large_history_is_loaded_in_windows_that_fit(store):
     assert sorted(sizes)[-3] <= 15_000
 
 
+@pytest.mark.parametrize("keeps", ["oldest", "newest"])
+@pytest.mark.parametrize("end", ["inclusive", "ignored"])
+def test_how_much_is_shown_of_one_box_says_nothing_of_the_other(
+    sandbox, make_sync, rows, end, keeps
+):
+    """Only answers of `sent` are cut, so none of them is as large as one of `inbox`."""
+    sandbox.set(end_id=end, cap_keeps=keeps)
+    sandbox.before_call = lambda call: sandbox.set(cap=20 if call.method == "outbox_sms" else 0)
+
+    outcomes = make_sync(by_device=False).once()
+
+    assert [outcome.failure for outcome in outcomes] == [None] * 4
+    assert [number for (number,) in rows("select id from sent order by id")] == sorted(
+        sandbox.account.ids("sent")
+    )
+
+
 def test_an_island_that_was_stored_before_a_kill_is_not_taken_for_proven(
     sandbox, make_sync, client, rows
 ):
@@ -405,7 +422,8 @@ def test_an_island_that_was_stored_before_a_kill_is_not_taken_for_proven(
     clock = {"now": NOW}
 
     def sync():
-        return make_sync(by_device=False, largest=50, now=lambda: clock["now"])
+        seen = dict.fromkeys(Box, 50)
+        return make_sync(by_device=False, largest=seen, now=lambda: clock["now"])
 
     for _ in range(4):  # until the look back starts at the mark
         sync().once()
