@@ -214,28 +214,24 @@ class Puller:
 
     def _asked(self, look: Look, mark: Mark, progress: Progress) -> tuple[Range, Answer]:
         """
-        Ask until an answer comes, for less each time.
+        Ask until an answer comes.
 
         A pull of what is new gives up at once, and leaves a note for the next one to ask for less;
         only a history that is being loaded is worth several tries.
         """
-        tries = SMALLER_TRIES if mark.loaded_at is None else 0
-        while True:
-            question = look.ask()
-            try:
-                return question, self.account.messages(
-                    progress.box, question, progress.device_id or None
-                )
-            except Unreadable as exc:
-                too_large = isinstance(exc, TooLarge)
-                seen = exc.seen if isinstance(exc, TooLarge) else ()
-                if not look.ask_for_less(question, seen):
-                    raise
-                if tries == 0 and not too_large:
-                    narrower = msgspec.structs.replace(mark, width=look.width)
-                    self.mirror.save_mark(progress.box, progress.device_id, narrower)
-                    raise
-                tries -= not too_large
+
+        def leave_note() -> None:
+            narrower = msgspec.structs.replace(mark, width=look.width)
+            self.mirror.save_mark(progress.box, progress.device_id, narrower)
+
+        return ask_until_answered(
+            self.account,
+            look,
+            progress.box,
+            progress.device_id,
+            tries=SMALLER_TRIES if mark.loaded_at is None else 0,
+            gives_up=leave_note,
+        )
 
     def _prepared(self, box: Box, device_id: int, mark: Mark) -> Mark:
         """Learn the newest id and where the history starts, once, before anything else."""
@@ -257,6 +253,37 @@ class Puller:
             )
             self.mirror.save_mark(box, device_id, mark)
         return mark
+
+
+def ask_until_answered(
+    account: Account,
+    look: Look,
+    box: Box,
+    device_id: int,
+    *,
+    tries: int,
+    gives_up: Callable[[], object] = lambda: None,
+) -> tuple[Range, Answer]:
+    """
+    Put a look's question until an answer comes, for less each time; return both.
+
+    An answer that is too large is asked for in smaller windows for as long as there are such. One
+    that cannot be read is worth so many `tries` more; then `gives_up` is called, with a look that
+    would ask for less, and the failure raised.
+    """
+    while True:
+        question = look.ask()
+        try:
+            return question, account.messages(box, question, device_id or None)
+        except Unreadable as exc:
+            too_large = isinstance(exc, TooLarge)
+            seen = exc.seen if isinstance(exc, TooLarge) else ()
+            if not look.ask_for_less(question, seen):
+                raise
+            if tries == 0 and not too_large:
+                gives_up()
+                raise
+            tries -= not too_large
 
 
 def reaches_further_back(history: History, mark: Mark) -> bool:

@@ -4,12 +4,11 @@ from array import array
 from collections.abc import Collection
 from datetime import datetime
 
-from semysync.errors import TooLarge
 from semysync.mirror.store import Store
 from semysync.mirror.tables.purges import OpenPurge
 from semysync.model import Box, Received, Sent
 from semysync.passes.look import FIRST_WIDTH, Look, Shown
-from semysync.passes.pull import parted
+from semysync.passes.pull import ask_until_answered, parted
 from semysync.passes.refresh import LIST_SIZE, proves_absent
 from semysync.service.client import Answer, Client
 from semysync.service.questions import MOST_IDS, Dates, Ids, Range
@@ -91,13 +90,7 @@ class Remains:
             start = max(0, self._store.oldest(box, device.id, above=0) - 1)
             look = Look(start, self._store.newest(box, device.id), width=FIRST_WIDTH)
             while not look.done:
-                question = look.ask()
-                try:
-                    answer = self._client.messages(box, question, device.id)
-                except TooLarge as exc:
-                    if not look.ask_for_less(question, exc.seen):
-                        raise
-                    continue
+                question, answer = ask_until_answered(self._client, look, box, device.id, tries=0)
                 messages, illegible = parted(answer)
                 shown = sorted(message.id for message in messages)
                 size = len(messages) + len(illegible)

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import structlog
 
-from semysync.errors import Refused, ServiceError, Throttled, TooLarge, Unbounded, Unreadable
+from semysync.errors import Refused, ServiceError, Throttled, TooLarge, Unbounded
 from semysync.mirror.store import Saved, Store
 from semysync.mirror.tables import comparing
 from semysync.mirror.tables.audits import AT_ONCE, Audit, Part
@@ -33,11 +33,10 @@ from semysync.passes.pull import (
     MOST_LOOKED_BACK,
     SMALLER_TRIES,
     Account,
-    Answer,
     Progress,
+    ask_until_answered,
     slices,
 )
-from semysync.service.questions import Range
 from semysync.times import utc_text
 
 log = structlog.get_logger("semysync")
@@ -172,7 +171,9 @@ class Verifier:
         )
         while not those.is_done(look):
             as_of = self._store.newest_event()
-            question, answer = self._asked(look, part)
+            question, answer = ask_until_answered(
+                self._account, look, box, part.device_id, tries=SMALLER_TRIES
+            )
             ids: list[int] = []
             size, undated = 0, False
             for messages, illegible, last in slices(answer):
@@ -234,20 +235,6 @@ class Verifier:
             report.unproven.append(
                 f"{_named(part)}: the service shows nothing at all, which proves nothing"
             )
-
-    def _asked(self, look: Look, part: Part) -> tuple[Range, Answer]:
-        """Ask until an answer comes, for less each time."""
-        tries = SMALLER_TRIES
-        while True:
-            question = look.ask()
-            try:
-                return question, self._account.messages(part.box, question, part.device_id or None)
-            except Unreadable as exc:
-                too_large = isinstance(exc, TooLarge)
-                seen = exc.seen if isinstance(exc, TooLarge) else ()
-                if not look.ask_for_less(question, seen) or (tries == 0 and not too_large):
-                    raise
-                tries -= not too_large
 
     def _look_farther_back(self, audit: Audit) -> None:
         """Let pulls look farther back where they have overlooked what was shown late."""
