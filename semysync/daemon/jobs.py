@@ -6,7 +6,6 @@ own, so that a long one never delays the others; the client they share asks one 
 """
 
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
@@ -101,7 +100,11 @@ def verify(kit: Kit) -> Outcome | None:
 def purge(kit: Kit) -> None:
     """Delete at the service what may go, unless a person does that at this moment."""
     config, mirror = kit.config, kit.store.path
-    with suppress(MirrorBusy), Lock(mirror, Right.PURGE), Purges(mirror) as purges:
+    try:
+        right = Lock(mirror, Right.PURGE)
+    except MirrorBusy:
+        return
+    with right, Purges(mirror) as purges:
         purger = Purger(
             kit.client,
             kit.store,

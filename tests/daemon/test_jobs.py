@@ -1,5 +1,7 @@
 """The passes that are the daemon's own: what they take in hand, and what they say of it."""
 
+import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -8,6 +10,8 @@ from structlog.testing import capture_logs
 from semysync.config import Config
 from semysync.daemon import jobs
 from semysync.daemon.jobs import Kit
+from semysync.errors import MirrorBusy
+from semysync.mirror.lock import Lock, Right
 from semysync.times import utc_text
 
 
@@ -45,3 +49,22 @@ def test_old_events_are_forgotten(kit, rows, age_days, left):
     assert [line["events"] for line in logged if line["event"] == "events.forgotten"] == [1] * (
         1 - left
     )
+
+
+def test_a_purge_is_left_to_the_person_who_is_at_it(kit, sandbox):
+    asked = len(sandbox.requests)
+
+    with Lock(kit.store.path, Right.PURGE):
+        jobs.purge(kit)
+
+    assert len(sandbox.requests) == asked
+
+
+def test_a_purge_that_the_mirror_breaks_off_is_not_kept_quiet(kit):
+    with kit.store.connected() as conn:
+        conn.execute("pragma busy_timeout = 0")
+
+    with closing(sqlite3.connect(kit.store.path, isolation_level=None)) as other:
+        other.execute("begin immediate")
+        with pytest.raises(MirrorBusy):
+            jobs.purge(kit)
