@@ -7,7 +7,7 @@ is a person's: everything that waits at a device. What the service answers says 
 """
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
@@ -15,9 +15,11 @@ import structlog
 
 from semysync.errors import AnswerLost, Refused, ServiceError, Throttled
 from semysync.mirror.outbox import drafts
-from semysync.mirror.outbox.sending import Outbox
+from semysync.mirror.outbox.queue import LONGEST_PAUSE
+from semysync.mirror.outbox.sending import Cancelling, Outbox
 from semysync.mirror.store import Store
 from semysync.model import Box, Illegible
+from semysync.passes.outcome import is_hopeless
 from semysync.service.client import Client
 from semysync.service.questions import MOST_IDS, Ids
 
@@ -33,17 +35,7 @@ def cancel_wanted(
     wanted = outbox.cancelling(now())
     if not wanted:
         return
-    said: dict[int, str] = {}
-    for draft in wanted:
-        try:
-            client.cancel(draft.message_id)
-            said[draft.id] = "the service was asked to cancel it, and has not done so yet"
-        except ServiceError as exc:
-            said[draft.id] = f"the service has not cancelled it: {exc}"
-            if not isinstance(exc, Refused):  # each of the others would be waited for as long
-                for other in wanted:
-                    said.setdefault(other.id, said[draft.id])
-                break
+    said, pause = _asked(client, wanted)
     # The others that wait are read as well: a cancel may have hit those.
     devices = store.waiting_messages(MOST_IDS)
     by_device: dict[int | None, list[int]] = {}
@@ -55,7 +47,29 @@ def cancel_wanted(
     except ServiceError as exc:
         log.warning("cancel.not_seen", error=str(exc))
     for draft in wanted:
-        outbox.put_off_cancel(draft.id, said[draft.id], now() + ASKED_AGAIN)
+        outbox.put_off_cancel(draft.id, said[draft.id], now() + pause)
+
+
+def _asked(client: Client, wanted: Sequence[Cancelling]) -> tuple[dict[int, str], timedelta]:
+    """Ask to cancel; return what came of it, by draft, and how long not to ask again."""
+    said: dict[int, str] = {}
+    for draft in wanted:
+        try:
+            client.cancel(draft.message_id)
+        except ServiceError as exc:
+            said[draft.id] = f"the service has not cancelled it: {exc}"
+            if is_hopeless(exc) or not isinstance(exc, Refused):
+                # Each of the others would be refused as well, or waited for as long.
+                of_others = dict.fromkeys((other.id for other in wanted), said[draft.id])
+                return of_others | said, _pause_after(exc)
+        else:
+            said[draft.id] = "the service was asked to cancel it, and has not done so yet"
+    return said, ASKED_AGAIN
+
+
+def _pause_after(failure: ServiceError) -> timedelta:
+    wanted_s = failure.retry_after_s if isinstance(failure, Throttled) else None
+    return min(max(ASKED_AGAIN, timedelta(seconds=wanted_s or 0)), LONGEST_PAUSE)
 
 
 class Cancelled(NamedTuple):

@@ -151,3 +151,17 @@ def test_a_cancel_without_an_answer_does_not_hold_up_others_once_for_each(rig):
 
     assert len(rig.requests("cancel_sms")) == 1
     assert all("has not cancelled it" in rig.of(draft, "error") for draft in drafts)
+
+
+def test_a_service_that_wants_a_pause_is_left_alone_with_other_cancels_too(waiting):
+    drafts = [waiting.draft(str(count), number(count)) for count in range(5)]
+    waiting.steps()
+    for draft in drafts:
+        waiting.cancel(draft)
+    waiting.sandbox.order_fault("http_429", method="cancel_sms", retry_after=90)
+
+    waiting.run(80)
+    early = len(waiting.requests("cancel_sms"))
+    waiting.run(until=lambda: set(waiting.statuses()) == {"cancelled"})
+
+    assert early == 1
