@@ -113,6 +113,8 @@ class Requests:
             return f"{exc}; check the token, and `base_url` in the configuration"
         try:
             why = over(self._client.user())
+        except Throttled:  # which says nothing of the account
+            why = None
         except Refused as refused:
             why = f"{refused}; check the token, and the account in the service's control panel"
         except (ServiceError, Stopped):

@@ -99,9 +99,12 @@ def test_what_was_stopped_is_stopped_no_more_when_nothing_is_left_to_send(make):
     assert not rig.setting("sending_blocked")
 
 
-def test_a_refusal_counts_for_its_draft_where_the_account_says_nothing_of_its_plan(make):
+@pytest.mark.parametrize(
+    "fault", [{"fault": "http_500"}, {"fault": "http_429", "retry_after": 900}]
+)
+def test_a_refusal_counts_for_its_draft_where_the_account_says_nothing_of_its_plan(make, fault):
     rig = make(max_attempts=1, switches={"refuse_phone": number(0)})
-    rig.sandbox.order_fault("http_500", method="user", times=0)
+    rig.sandbox.order_fault(**fault, method="user", times=0)
     draft = rig.draft("bad", number(0))
 
     rig.run(until=lambda: rig.of(draft) in FINAL)
