@@ -26,7 +26,7 @@ from semysync.follow.actions import Action, Outcome, action_of, lacking
 from semysync.follow.matching import Facts, fits, is_for
 from semysync.follow.retries import Patience
 from semysync.log import Trouble
-from semysync.mirror.file import connect, explained, writing
+from semysync.mirror.file import at_one_moment, connect, explained, writing
 from semysync.mirror.reading.tellings import Telling, told
 from semysync.mirror.tables import followers
 from semysync.mirror.tables.followers import Delivery
@@ -231,11 +231,8 @@ class Follower:
         """Hold one view of the mirror, so that an event and what it is about agree."""
         with explained(self._mirror):
             conn = self._connected()
-            conn.execute("begin")
-            try:
+            with at_one_moment(conn):
                 yield conn
-            finally:
-                conn.execute("rollback")
 
     @contextmanager
     def _writing(self) -> Iterator[Connection]:

@@ -234,6 +234,16 @@ def check_version(
 
 
 @contextmanager
+def at_one_moment(conn: sqlite3.Connection) -> Iterator[None]:
+    """Let all that is read in the block be of one moment, whatever is written meanwhile."""
+    conn.execute("begin")
+    try:
+        yield
+    finally:
+        conn.rollback()  # this does nothing where an error of the disk has ended it already
+
+
+@contextmanager
 def writing(conn: sqlite3.Connection) -> Iterator[None]:
     """
     Hold the write lock for one transaction: all of it is stored, or nothing.

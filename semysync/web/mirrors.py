@@ -16,7 +16,13 @@ from datasette.utils.asgi import NotFound, Request
 
 from semysync.errors import MirrorUnusable, SemysyncError
 from semysync.mirror.access import harm
-from semysync.mirror.file import APPLICATION_ID, check_version, explained, must_exist
+from semysync.mirror.file import (
+    APPLICATION_ID,
+    at_one_moment,
+    check_version,
+    explained,
+    must_exist,
+)
 from semysync.web.links import Links
 
 if TYPE_CHECKING:
@@ -74,16 +80,13 @@ class Mirror(NamedTuple):
             self.must_be_there()
             with explained(self.path, reading=True):
                 check_version(conn, self.path)
-                conn.execute("begin")
                 try:
-                    with sqlite_timelimit(conn, PATIENCE_MS):
+                    with at_one_moment(conn), sqlite_timelimit(conn, PATIENCE_MS):
                         return question(conn)
                 except sqlite3.OperationalError as exc:
                     if exc.args == ("interrupted",):
                         raise TooSlow("that took too long: ask for less") from None
                     raise
-                finally:
-                    conn.execute("commit")
 
         answer: T = await self.database.execute_fn(asked)
         return answer

@@ -19,7 +19,14 @@ from structlog.testing import capture_logs
 
 from semysync.errors import MirrorBusy, MirrorUnusable
 from semysync.mirror.access import correct_modes, mode_in
-from semysync.mirror.file import SCHEMA_VERSION, connect, explanation, open_reader
+from semysync.mirror.file import (
+    SCHEMA_VERSION,
+    at_one_moment,
+    connect,
+    explained,
+    explanation,
+    open_reader,
+)
 from semysync.mirror.lock import Lock, Right
 from semysync.mirror.schema.migrations import MIGRATIONS
 from semysync.mirror.store import Store
@@ -131,6 +138,12 @@ def test_a_link_that_leads_nowhere_is_not_followed(tmp_path):
         Store.migrate(tmp_path / "x.db")
 
 
+def said_by_sqlite(name):
+    error = sqlite3.OperationalError("…")
+    error.sqlite_errorname = name
+    return error
+
+
 @pytest.mark.parametrize(
     ("name", "error", "sentence"),
     [
@@ -147,20 +160,29 @@ def test_a_link_that_leads_nowhere_is_not_followed(tmp_path):
     ],
 )
 def test_what_sqlite_says_of_a_file_becomes_a_sentence(name, error, sentence):
-    raised = sqlite3.OperationalError("…")
-    raised.sqlite_errorname = name
-
-    told = explanation(Path("x.db"), raised)
+    told = explanation(Path("x.db"), said_by_sqlite(name))
 
     assert type(told) is (error or type(None))
     assert error is None or sentence in str(told)
 
 
-def test_a_reader_is_told_that_it_cannot_read():
-    raised = sqlite3.OperationalError("…")
-    raised.sqlite_errorname = "SQLITE_CANTOPEN"
+def test_an_error_of_the_disk_that_ends_a_moment_of_reading_is_the_one_that_is_told(store):
+    def read(conn):
+        with explained(store.path, reading=True), at_one_moment(conn):
+            conn.execute("rollback")  # which SQLite does by itself
+            raise said_by_sqlite("SQLITE_IOERR_READ")
 
-    assert "cannot read x.db" in str(explanation(Path("x.db"), raised, reading=True))
+    with (
+        closing(open_reader(store.path)) as conn,
+        pytest.raises(MirrorBusy, match="does not answer as it should"),
+    ):
+        read(conn)
+
+
+def test_a_reader_is_told_that_it_cannot_read():
+    told = explanation(Path("x.db"), said_by_sqlite("SQLITE_CANTOPEN"), reading=True)
+
+    assert "cannot read x.db" in str(told)
 
 
 # how open the files are

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from semysync.mirror.file import open_writer, writing
+from semysync.mirror.file import at_one_moment, open_writer, writing
 from semysync.mirror.schema.views import PHONE_IS_AWAY
 
 COLUMNS = ("phone", "text", "device", "priority", "send_at", "expires_at", "client_key", "kind")
@@ -221,8 +221,7 @@ def news(
 
     Where none was seen, its present status is what happened.
     """
-    conn.execute("begin")  # so that all of it is of one moment
-    try:
+    with at_one_moment(conn):
         row = one(conn, draft_id)
         last = last_event(conn)
         if seen is None:
@@ -230,8 +229,6 @@ def news(
         else:
             named = {"seen": seen, "id": draft_id}
             happened = [(event["at"], event["what"]) for event in conn.execute(NEWS, named)]
-    finally:
-        conn.execute("commit")
     return row, happened, last
 
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from semysync.errors import MirrorUnusable
 from semysync.mirror.copies.backup import newest_copy
+from semysync.mirror.file import at_one_moment
 from semysync.times import from_utc_text
 
 HEALTH = "select verdict, inbox_lag_s, sent_lag_s, queued, oldest_waiting_s, last_error from health"
@@ -110,17 +111,15 @@ def condition(conn: sqlite3.Connection, now: datetime) -> Condition:
 
     Raises `MirrorUnusable` where a table or a view is gone.
     """
-    conn.execute("begin")
-    try:
-        return _condition(conn, now)
-    except sqlite3.OperationalError as exc:
-        if exc.sqlite_errorname != "SQLITE_ERROR":
-            raise
-        raise MirrorUnusable(
-            f"the mirror lacks what belongs in it ({exc}): `semysync doctor` says what to do"
-        ) from None
-    finally:
-        conn.rollback()
+    with at_one_moment(conn):
+        try:
+            return _condition(conn, now)
+        except sqlite3.OperationalError as exc:
+            if exc.sqlite_errorname != "SQLITE_ERROR":
+                raise
+            raise MirrorUnusable(
+                f"the mirror lacks what belongs in it ({exc}): `semysync doctor` says what to do"
+            ) from None
 
 
 def _condition(conn: sqlite3.Connection, now: datetime) -> Condition:
