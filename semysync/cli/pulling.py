@@ -213,7 +213,8 @@ def open_store(path: Path, locale: Locale = ANYWHERE) -> Iterator["Store"]:
     """
     Open the mirror; make it or bring it up to date first, unless a daemon is at work on it.
 
-    The lock is held for that only: pulls need none.
+    The lock is held for that only: pulls need none. But none is begun before it is seen what an
+    earlier run has left behind: what it brings may be the messages of drafts that are open here.
     """
     from semysync.mirror.lock import Lock, Right
     from semysync.mirror.outbox.claims import Claims
@@ -223,16 +224,19 @@ def open_store(path: Path, locale: Locale = ANYWHERE) -> Iterator["Store"]:
 
     ready(path)
     try:
-        with Lock(path, Right.SENDER):
-            store = Store.migrate(path, locale)
-            with Outbox(path) as outbox, Claims(path) as claims:
-                recover(outbox, claims, datetime.now(UTC))
+        right = Lock(path, Right.SENDER)
     except MirrorBusy as held:
         try:
             store = Store.open(path, locale)
         except MirrorUnusable:
             ready(path)  # raises where it is newer, or not ours; else its holder has yet to make it
             raise held from None
+    else:
+        with right:
+            Store.migrate(path).close()
+            with Outbox(path) as outbox, Claims(path) as claims:
+                recover(outbox, claims, datetime.now(UTC))
+        store = Store.open(path, locale)
     with store:
         store.apply_locale()
         yield store
