@@ -374,9 +374,10 @@ class Client(AbstractContextManager["Client"]):
     def _read_date(self, response: httpx.Response) -> None:
         try:
             date = parsedate_to_datetime(response.headers.get("Date", ""))
-        except ValueError:
+        except (ValueError, OverflowError):
             return
-        self._date = date.timestamp(), time.monotonic()
+        # One without a zone is UTC; read as it stands it would be by our own.
+        self._date = date.replace(tzinfo=date.tzinfo or UTC).timestamp(), time.monotonic()
 
 
 def _ids_in(body: bytearray) -> list[int]:

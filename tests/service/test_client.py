@@ -3,6 +3,7 @@
 import socket
 import ssl
 import threading
+import time
 from datetime import UTC, datetime, timedelta
 from email.utils import formatdate
 
@@ -380,6 +381,40 @@ def test_a_pause_is_as_long_as_the_service_asks(client, sandbox):
         client.user()
 
     assert raised.value.retry_after_s == 17
+
+
+@pytest.fixture
+def in_tokyo(monkeypatch):
+    with monkeypatch.context() as there:
+        there.setenv("TZ", "Asia/Tokyo")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+NINE = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("date", "theirs"),
+    [
+        ("Mon, 23 Nov 2026 09:00:00 GMT", NINE),
+        ("Mon, 23 Nov 2026 09:00:00 -0000", NINE),  # in UTC, from who knows where
+        ("Mon, 23 Nov 2026 12:00:00 +0300", NINE),
+        ("Mon, 23 Nov 99999999999999999999 09:00:00 GMT", None),
+        ("Mon, 23 Nov 2026 09:00:00 +99999999999999", None),
+        ("soon", None),
+    ],
+)
+@pytest.mark.usefixtures("in_tokyo")
+def test_the_time_at_the_service_is_what_its_answer_says_or_nothing(date, theirs):
+    answer = httpx.Response(200, json={"code": 0}, headers={"Date": date})
+    client = answering(lambda _: answer)
+
+    client.user()
+
+    now = client.service_now()
+    assert now is theirs or timedelta(0) <= now - theirs < timedelta(minutes=1)
 
 
 @pytest.mark.parametrize(
