@@ -188,8 +188,9 @@ class Boxes:
         for device_id in asked:
             try:
                 self._puller.prepare(box, device_id)
-            except ServiceError:
-                return  # the pull itself will meet it, and tell
+            except ServiceError as exc:  # the pull itself will meet it, and tell
+                if is_hopeless(exc) or not isinstance(exc, Refused):
+                    return
 
     def _is_loaded(self, box: Box, device_id: int) -> bool:
         if device_id == WHOLE_ACCOUNT:

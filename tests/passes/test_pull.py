@@ -14,6 +14,7 @@ from semysync.model import Box, Received
 from semysync.passes.pull import Progress, Puller, first_loaded, looked, start_of
 from semysync.sandbox import Sandbox
 from semysync.service.client import Client
+from semysync.service.questions import Dates, Range
 from semysync.times import utc_text
 
 NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
@@ -309,6 +310,26 @@ def test_devices_that_are_refused_do_not_stop_the_others(sandbox, make_sync, cli
     )
 
     assert [outcome.complete for outcome in make_sync().once()] == [1, 1, 1, 1]
+
+
+def test_what_is_newest_is_learnt_before_any_history_also_beside_a_device_that_is_refused(
+    sandbox, make_sync, client
+):
+    """Drafts wait for that and for no more; the first device may well be one that is gone."""
+    first = min(sandbox.account.devices)
+    sync, ask, asked = make_sync(), client.messages, []
+    sync.devices()
+
+    def refuse(box, which, device_id):
+        if device_id == first:
+            raise Refused("no such device", code="-1")
+        asked.append(type(which))
+        return ask(box, which, device_id)
+
+    client.messages = refuse
+    sync.box(Box.SENT)
+
+    assert asked[:3] == [Dates, Dates, Range]
 
 
 def test_a_service_out_of_reach_is_left_alone_also_after_a_refusal(make_sync, client):
