@@ -66,9 +66,10 @@ class Sync:
         """Take every step once. Without devices there is nothing to ask the boxes for."""
         steps = [self.devices()]
         if self._store.device_ids() and not is_hopeless(steps[0].failure):
-            steps += [self.box(Box.INBOX), self.box(Box.SENT), self.account()]
+            steps += [self.box(Box.INBOX), self.box(Box.SENT)]
             if self.refresh_is_due():
-                steps.insert(3, self.refresh(requests=None))
+                steps.append(self.refresh(requests=None))
+            steps.append(self.account())
         return steps
 
     def complete(self) -> Iterator[Outcome]:
