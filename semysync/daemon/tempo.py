@@ -56,8 +56,8 @@ def jump_s(before: tuple[float, float], after: tuple[float, float]) -> float:
 
 
 @dataclass(slots=True)
-class Trouble:
-    """A kind of pass that fails: how often in a row, and until when it rests."""
+class Resting:
+    """A kind of pass that rests because it fails: how often it did in a row, and until when."""
 
     failures: int = 0
     until_s: float = float("-inf")
@@ -82,12 +82,12 @@ class Circuit:
     _pauses: int = 0  #: since it has opened
     _through: str | None = None  #: the kind that was let through while it is open
     _until_s: float = float("-inf")
-    _failing: dict[str, Trouble] = field(default_factory=dict)
-    _broken: dict[str, Trouble] = field(default_factory=dict)
+    _failing: dict[str, Resting] = field(default_factory=dict)
+    _broken: dict[str, Resting] = field(default_factory=dict)
 
     def wait_s(self, kind: str, now_s: float) -> float:
         """Return how long a kind must wait before it may ask; 0: now."""
-        failing, broken = (of.get(kind, Trouble()) for of in (self._failing, self._broken))
+        failing, broken = (of.get(kind, Resting()) for of in (self._failing, self._broken))
         until_s = max(self._until_s, broken.until_s)
         if not self.is_open:
             until_s = max(until_s, failing.until_s)
@@ -108,7 +108,7 @@ class Circuit:
 
     def failed(self, kind: str, failure: ServiceError, now_s: float, every_s: float) -> set[str]:
         """Note a pass that got nothing of what it asked for; return what is to be told."""
-        trouble = self._rest(self._failing, kind, now_s, min(every_s, FIRST_S))
+        resting = self._rest(self._failing, kind, now_s, min(every_s, FIRST_S))
         self.failures += 1
         is_no = isinstance(failure, Refused) and not isinstance(failure, Throttled)
         no_token = is_no and kind == "devices"
@@ -122,7 +122,7 @@ class Circuit:
         self.refused |= is_no and self.is_open
         if isinstance(failure, Throttled) and failure.retry_after_s:
             self._until_s = max(self._until_s, now_s + min(failure.retry_after_s, MOST_ASKED_S))
-        news = {SERVICE} if self.is_open else {kind} if trouble.failures >= OPENS_AFTER else set()
+        news = {SERVICE} if self.is_open else {kind} if resting.failures >= OPENS_AFTER else set()
         news -= self.told
         self.told |= news
         return news
@@ -150,8 +150,8 @@ class Circuit:
             self._failing.clear()
         return over
 
-    def _rest(self, of: dict[str, Trouble], kind: str, now_s: float, first_s: float) -> Trouble:
-        trouble = of.setdefault(kind, Trouble())
-        trouble.failures += 1
-        trouble.until_s = now_s + pause_s(first_s, trouble.failures, self.chance())
-        return trouble
+    def _rest(self, of: dict[str, Resting], kind: str, now_s: float, first_s: float) -> Resting:
+        resting = of.setdefault(kind, Resting())
+        resting.failures += 1
+        resting.until_s = now_s + pause_s(first_s, resting.failures, self.chance())
+        return resting
