@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from semysync.errors import Refused, ServiceError, Throttled
+from semysync.service.pace import LEFT_ALONE_S
 
 FRESH_S, FRESH_SHARE = 60, 4  #: so young, news make the next pass come after a quarter,
 RECENT_S, RECENT_SHARE = 600, 2  #: or after half of the interval
@@ -25,7 +26,6 @@ JITTER = 0.25  #: by what part a pause may be longer or shorter, so that not all
 
 OPENS_AFTER = 3  #: failures in a row, of whatever kinds
 FIRST_OPEN_S = 5  #: the first pause of an open circuit
-MOST_ASKED_S = 3600  #: a service that asks to be left alone for longer is asked after this
 SERVICE = "service"  #: what fails as a whole, and no single kind of pass
 
 JUMP_S = 2.0  #: by more than this the clock of the day does not drift between two looks
@@ -121,7 +121,7 @@ class Circuit:
             self._until_s = now_s + pause_s(FIRST_OPEN_S, self._pauses, self.chance())
         self.refused |= is_no and self.is_open
         if isinstance(failure, Throttled) and failure.retry_after_s:
-            self._until_s = max(self._until_s, now_s + min(failure.retry_after_s, MOST_ASKED_S))
+            self._until_s = max(self._until_s, now_s + min(failure.retry_after_s, LEFT_ALONE_S))
         news = {SERVICE} if self.is_open else {kind} if resting.failures >= OPENS_AFTER else set()
         news -= self.told
         self.told |= news

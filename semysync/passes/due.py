@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from semysync.mirror.outbox.queue import LONGEST_PAUSE
 from semysync.model import Phone
+from semysync.service.pace import LEFT_ALONE_S
 from semysync.times import from_utc_text, zone_named
 
 FIRST_PAUSE_S = 5
@@ -153,10 +154,14 @@ class Refusals:
         return len(self._in_a_row) >= IN_A_ROW
 
     def stop(self, why: str, now_s: float, at_least_s: float = 0) -> list[int]:
-        """Stop the sending for a while, longer each time; return who was refused before, once."""
+        """
+        Stop the sending for a while, longer each time; return who was refused before, once.
+
+        It may be `at_least_s` long where the service wants that, within an hour.
+        """
         before = [] if self.why else [i for i in self._in_a_row if i not in self._given_back]
         self._given_back.update(self._in_a_row)  # who is refused at a stop was never counted
         self.why = why
         self._pauses += 1
-        self.until_s = now_s + max(pause_s(self._pauses), at_least_s)
+        self.until_s = now_s + max(pause_s(self._pauses), min(at_least_s, LEFT_ALONE_S))
         return before

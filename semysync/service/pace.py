@@ -12,7 +12,7 @@ from threading import Event, Lock
 
 from semysync.errors import Throttled
 
-LONGEST_PAUSE_S = 3600  #: a service that asks for more is asked again after this all the same
+LEFT_ALONE_S = 3600  #: a service that asks for more is asked again after this all the same
 DUST = 1e-6  #: turns; what adding up fractions may lose
 
 
@@ -63,7 +63,7 @@ class Pace:
     def pause(self, seconds: float) -> None:
         """Let nobody ask for so long: the service wants it."""
         with self._lock:
-            until = self._clock() + min(max(seconds, 0), LONGEST_PAUSE_S)
+            until = self._clock() + min(max(seconds, 0), LEFT_ALONE_S)
             self._paused_until = max(self._paused_until, until)
 
     def stop(self) -> None:

@@ -222,13 +222,15 @@ def test_a_stop_lasts_five_seconds_and_each_further_one_twice_as_long():
     assert refusals.why == "the plan is over"
 
 
-def test_a_stop_is_as_long_as_the_service_asks_for():
+def test_a_stop_is_as_long_as_the_service_asks_for_within_an_hour():
     refusals = Refusals()
 
-    refusals.stop("too many requests", 100, at_least_s=3600)
+    refusals.stop("too many requests", 0, at_least_s=999_999)
+    assert refusals.until_s == 3600
+    refusals.stop("too many requests", 3600, at_least_s=100)
     assert refusals.until_s == 3700
     refusals.stop("too many requests", 3700, at_least_s=1)
-    assert refusals.until_s == 3710
+    assert refusals.until_s == 3720
 
 
 def test_the_first_draft_that_is_taken_resumes_the_sending_at_full_speed():

@@ -47,7 +47,7 @@ from semysync.follow import hints, retries
 from semysync.passes import due
 loop.ANSWER_S, loop.END_S, loop.REST_S, process.BEAT_S, sending.AGAIN_S = 1, 1, 0.1, 0.1, 0.2
 tempo.FIRST_S, tempo.FIRST_OPEN_S, tempo.LONGEST_S, tempo.SHORTEST_S = 0.1, 0.1, 0.2, 0.1
-due.FIRST_PAUSE_S, due.LONGEST_PAUSE_S = 0.05, 0.05
+due.FIRST_PAUSE_S = 0.05
 hints.SETTLE_S, hints.LOOK_EVERY_S = 0.5, 0.1
 retries.Patience.__new__.__defaults__ = (0.1, 0.2, retries.timedelta(0))
 if os.environ.get("JOURNAL"):

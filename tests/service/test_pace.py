@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from semysync.errors import Throttled
 from semysync.model import Outgoing
 from semysync.service.client import Client
-from semysync.service.pace import DUST, LONGEST_PAUSE_S, Pace, Stopped
+from semysync.service.pace import DUST, LEFT_ALONE_S, Pace, Stopped
 from semysync.service.questions import Range
 
 
@@ -142,7 +142,7 @@ def test_a_pause_of_days_is_not_believed(clock):
     pace = paced(60, clock)
     pace.pause(999_999)
 
-    clock.now += LONGEST_PAUSE_S
+    clock.now += LEFT_ALONE_S
 
     pace.take("inbox_sms")
 
