@@ -200,7 +200,7 @@ class Sender:
                 log.warning("drafts.expired", drafts=expired)
         self._search.settle()
         self._outbox.thin_out(self._now())
-        if self.wants_looks():
+        if self.wants_looks() or self._unknown_since_s is not None:
             self._hasten()
 
     def _may_expire(self) -> bool:
@@ -225,14 +225,15 @@ class Sender:
         devices = self._devices(phones)
         due = self._due(devices, [str(phone.id) for phone in phones if phone.channel in SLOW])
         if due.batch < 1 or not self._outbox.anything_due(due):
+            self._unknown_since_s = None  # nobody waits for it
             if self._refusals.why and not self._outbox.anything_queued():
                 self._refusals.taken()  # nothing is stopped any more
                 self._say_blocked(None)
             return False
         if not known:
-            self._hasten()
             if self._unknown_since_s is None:
                 self._unknown_since_s = self._clock()
+                self._hasten()
             return False
         self._unknown_since_s = None
         try:

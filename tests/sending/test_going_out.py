@@ -146,6 +146,21 @@ def test_drafts_are_not_sent_before_the_newest_message_is_known(make):
     assert (before, wanted, rig.made()) == ([], True, ["Hello"])
 
 
+def test_what_cannot_be_learnt_is_not_asked_for_all_the_time(make):
+    rig = make(messages=30)
+    rig.ask("delete from marks")
+    rig.draft()
+
+    wanted = 0
+    for _ in range(60):
+        rig.look_wanted = False
+        rig.steps()
+        wanted += rig.look_wanted
+        rig.time.passed_s += 1
+
+    assert 2 <= wanted <= 7
+
+
 def test_what_is_not_known_for_a_minute_is_said_and_taken_back(make):
     rig = make(messages=30)
     rig.end()
@@ -153,17 +168,22 @@ def test_what_is_not_known_for_a_minute_is_said_and_taken_back(make):
         conn.execute("delete from marks")
     rig.start(loaded=False)
     rig.looking = False  # every question of the box fails
-    rig.draft()
+    draft = rig.draft()
 
     rig.steps()
     at_first = rig.setting("sending_blocked")
     rig.run(61)
     later = rig.setting("sending_blocked")
+    rig.cancel(draft)
+    rig.run(20)
+    without_draft = rig.setting("sending_blocked")
+    again = rig.draft("Again")
     rig.looking = True
-    rig.until_out()
+    rig.until(again, *GONE_OUT)
 
     assert not at_first
     assert later.startswith("nothing is sent before the newest message of every device is known")
+    assert not without_draft
     assert not rig.setting("sending_blocked")
 
 
