@@ -1,5 +1,6 @@
 """How things stand, in a line for `systemctl status`: no texts, numbers or words of the service."""
 
+import sqlite3
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
@@ -15,7 +16,7 @@ def standing(mirror: Path, loading: Mapping[str, int]) -> tuple[str, bool]:
     try:
         with explained(mirror, reading=True), closing(open_reader(mirror)) as conn:
             verdict, inbox_lag_s, sent_lag_s, queued = conn.execute(ASK).fetchone()
-    except SemysyncError as exc:
+    except (SemysyncError, sqlite3.Error) as exc:  # somebody may have dropped the view
         return f"failing: {exc}", False
     is_well = verdict == "ok" and not loading
     return sentence(verdict, inbox_lag_s, sent_lag_s, queued, loading), is_well

@@ -257,6 +257,16 @@ def test_a_mirror_that_is_not_there_is_said(tmp_path):
     assert not is_well
 
 
+def test_a_view_that_somebody_has_dropped_is_said_and_ends_nothing(store):
+    with store.transaction() as conn:
+        conn.execute("drop view health")
+
+    said, is_well = standing(store.path, {})
+
+    assert said == "failing: no such table: health"
+    assert not is_well
+
+
 # The units
 
 
