@@ -306,11 +306,11 @@ class Refresher:
         Store messages as they are now; return which were shown.
 
         What an answer lacks is asked for by itself for as long as that brings anything: a list may
-        be cut. One that is refused is made smaller.
+        be cut. One that is refused, and once more when it is repeated, is made smaller.
         """
         shown: set[int] = set()
         lists = [list(ids)]
-        refused = False
+        refusals = 0  # in a row
         while lists:
             some = lists.pop()
             if len(some) > self._list_size:
@@ -320,14 +320,16 @@ class Refresher:
             try:
                 answer = self._client.sent(Ids(tuple(some)), device_id)
             except Refused as refusal:
-                if len(some) > 1 and not is_hopeless(refusal):
-                    self._list_size, refused = max(1, len(some) // 2), True
-                    lists.append(some)
-                    continue
-                raise
-            if refused:  # a smaller list was taken
+                if len(some) == 1 or is_hopeless(refusal):
+                    raise
+                if refusals:  # the first one may have been a moment's, and this is for good
+                    self._list_size = max(1, len(some) // 2)
+                refusals += 1
+                lists.append(some)
+                continue
+            if refusals > 1:  # a smaller list was taken
                 self._store.set_setting(LIST_SIZE, str(self._list_size))
-                refused = False
+            refusals = 0
             wanted = set(some)
             found = [r for r in answer if not isinstance(r, Illegible) and r.id in wanted]
             self._save(found, as_of, note)

@@ -320,6 +320,19 @@ def test_how_many_ids_a_list_may_hold_is_learnt_once(world):
     assert world.store.setting(refresh.LIST_SIZE) == "6"
 
 
+def test_a_refusal_of_a_moment_does_not_make_lists_shorter_for_good(world):
+    world.pulled(50)
+    world.clock.now += MINUTE
+    world.sandbox.requests.clear()
+    world.sandbox.order_fault("api_error", method="outbox_sms")
+
+    outcome = world.sync.refresh(requests=None)
+
+    assert outcome.failure is None
+    assert [len(asked) for asked in world.lists()] == [50, 50]
+    assert world.store.setting(refresh.LIST_SIZE) is None
+
+
 def test_one_pass_makes_few_requests_and_the_next_goes_on(world):
     for _ in range(8):
         world.pulled(50)
