@@ -128,7 +128,11 @@ def _never_left(exc: Exception) -> bool:
     """Tell whether no connection was made, so that the service cannot have seen the request."""
     return isinstance(
         exc,
-        httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout | httpx.UnsupportedProtocol,
+        httpx.ConnectError
+        | httpx.ConnectTimeout
+        | httpx.PoolTimeout
+        | httpx.ProxyError  # it has refused to open a connection to the service
+        | httpx.UnsupportedProtocol,
     )
 
 

@@ -6,6 +6,7 @@ import threading
 import time
 from datetime import UTC, datetime, timedelta
 from email.utils import formatdate
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx
 import pytest
@@ -316,6 +317,37 @@ def test_a_host_that_does_not_exist_is_unreachable():
 
     with pytest.raises(Unreachable, match=r"cannot connect to semysms\.invalid"):
         client.user()
+
+
+@pytest.fixture
+def refusing_proxy():
+    """A proxy that opens no connection to anybody; its address."""
+
+    class Proxy(BaseHTTPRequestHandler):
+        def do_CONNECT(self):
+            self.send_error(407)
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Proxy) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def test_behind_a_proxy_that_refuses_the_service_is_unreachable_so_nothing_was_sent(
+    refusing_proxy, monkeypatch
+):
+    monkeypatch.setenv("HTTPS_PROXY", refusing_proxy)
+
+    with Client("0" * 32, base_url="https://semysms.invalid/api/3/") as client:
+        with pytest.raises(Unreachable, match="407 Proxy Authentication Required"):
+            client.user()
+        with pytest.raises(Unreachable):
+            client.send(outgoing())
 
 
 def test_a_server_without_tls_is_unreachable_so_nothing_was_sent(sandbox):
