@@ -62,6 +62,11 @@ class Gate:
                 self.refusal = self.refusal or str(failure)
             return news
 
+    def not_told(self, what: str) -> None:
+        """Let it be news again that something fails: to tell it went wrong."""
+        with self._mutex:
+            self._circuit.told.discard(what)
+
 
 def cause_of(failure: ServiceError | None) -> str:
     """Name what is wrong in a word, for programs that follow events."""

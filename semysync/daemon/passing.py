@@ -163,8 +163,7 @@ class Passing:
         news = self._gate.came(job, failure)
         self._telling.ended(job.name, outcome, quiet=news.was_open)
         for what in news.fails:
-            log.error("pull.failing", of=what, error=str(failure))
-            store.tell_failing(what, _box(what), cause_of(failure), now=datetime.now(UTC))
+            self._tell_failing(what, failure, store)
         if job.asks and not failure:
             self._tell_recovered(job, news.over, store)
         if news.closed:
@@ -175,6 +174,15 @@ class Passing:
             service_is_back=news.closed,
             service_is_told_of=bool(news.fails or news.over),
         )
+
+    def _tell_failing(self, what: str, failure: ServiceError | None, store: Store) -> None:
+        """Tell what fails; where the mirror does not take it, the next failure is news again."""
+        try:
+            store.tell_failing(what, _box(what), cause_of(failure), now=datetime.now(UTC))
+        except SemysyncError:
+            self._gate.not_told(what)
+            raise
+        log.error("pull.failing", of=what, error=str(failure))
 
     def _tell_recovered(self, job: Job, over: set[str], store: Store) -> None:
         """Tell what is over, also where an earlier run had told the failure."""

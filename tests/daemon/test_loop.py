@@ -1,7 +1,9 @@
 """One pass and its turns: when it comes again, what it leaves behind, and when it is stuck."""
 
+import sqlite3
 import time
 from concurrent.futures import Future, wait
+from contextlib import closing
 from queue import Queue
 from threading import Event, Thread
 
@@ -11,9 +13,11 @@ from structlog.testing import capture_logs
 
 from semysync.config import Config
 from semysync.daemon import loop as loop_module
+from semysync.daemon import tempo
 from semysync.daemon.jobs import Job
 from semysync.daemon.loop import STUCK_AFTER_S, Loop
 from semysync.errors import Unreachable
+from semysync.mirror import file
 from semysync.mirror.store import Store
 from semysync.service import line
 from semysync.service.client import Client
@@ -92,6 +96,35 @@ def test_a_step_that_gets_no_answer_is_a_pass_that_failed(loop_of):
 
     assert (logged[0]["event"], logged[0]["kind"]) == ("pass.failed", "inbox")
     assert logged[0]["error"] == "inbox_sms: nobody answers"
+
+
+def test_a_failure_that_the_mirror_does_not_take_is_told_as_soon_as_it_does(
+    loop_of, tmp_path, monkeypatch
+):
+    for name in ("FIRST_S", "FIRST_BROKEN_S", "FIRST_OPEN_S"):
+        monkeypatch.setattr(tempo, name, 0.05)
+    monkeypatch.setattr(loop_module, "interval_s", lambda *_: 0.05)
+    monkeypatch.setattr(file, "BUSY_S", 0)
+    begun = []
+
+    def step(_kit):
+        if not begun:
+            other.execute("begin immediate")
+        begun.append(True)
+        raise Unreachable("inbox_sms: nobody answers")
+
+    with (
+        closing(
+            sqlite3.connect(tmp_path / "semysync.db", isolation_level=None, check_same_thread=False)
+        ) as other,
+        capture_logs() as logged,
+    ):
+        loop_of(step)
+        wait_until(lambda: len(begun) > 4)  # three in a row are news
+        other.execute("rollback")
+
+        wait_until(lambda: "pull.failing" in [line["event"] for line in logged])
+        assert other.execute("select kind from events").fetchall() == [("pull.failing",)]
 
 
 def test_a_sender_that_is_stopped_in_the_middle_ends_without_a_word(loop_of, monkeypatch):
