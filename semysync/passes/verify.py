@@ -99,8 +99,11 @@ class Verifier:
         """
         what = "all" if since is None else f"since {since}"
         audit = Audit(self._store, what, repair=repair, now=self._now())
-        report = Report(audit, repair)
         units = {(box, unit.device_id): unit for box in Box for unit in self._units(box)}
+        if any((part.box, part.device_id) not in units for part in audit.parts() if not part.done):
+            # Others are asked by now, so that what is left of this run can't be compared any more.
+            audit = Audit(self._store, what, repair=repair, now=self._now(), anew=True)
+        report = Report(audit, repair)
         if not audit.parts():  # new, or cut off before any were noted
             planned = [self._planned(box, unit, since, report) for (box, _), unit in units.items()]
             parts = [part for part in planned if part]
@@ -111,10 +114,9 @@ class Verifier:
         failed: list[tuple[_Comparison, ServiceError]] = []
         parts = audit.parts()
         for part in parts:
-            unit = units.get((part.box, part.device_id))
-            if part.done or unit is None:
+            if part.done:
                 continue
-            those = _Comparison(part, unit, audit, repair=repair)
+            those = _Comparison(part, units[part.box, part.device_id], audit, repair=repair)
             try:
                 self._compare(those, report, note)
             except Throttled:

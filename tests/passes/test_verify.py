@@ -522,6 +522,22 @@ def test_where_every_part_is_refused_nothing_counts_as_compared(world):
     assert not world.told("verify.found")
 
 
+def test_a_run_that_was_cut_off_begins_anew_where_others_are_asked_by_now(world, make_sync):
+    as_a_whole = make_sync(scope="account", now=world.clock)
+    as_a_whole.once()
+    lacking = world.account.ids("sent")[-2]
+    world.write("delete from sent where id = ?", lacking)
+    world.sandbox.order_fault("http_429", nth=2)
+    with pytest.raises(Throttled):
+        world.verify()
+
+    world.sync = as_a_whole
+    found = world.verify()
+
+    assert not world.report.audit.resumed
+    assert found == {("sent", lacking): "lacking"}
+
+
 def test_a_run_of_yesterday_is_not_gone_on_with(world):
     first = Audit(world.store, "all", repair=False, now=world.clock.now)
     again = Audit(world.store, "all", repair=False, now=world.clock.now + HOUR)

@@ -175,15 +175,18 @@ class Difference(NamedTuple):
 
 
 class Audit:
-    """One run of `verify`, begun or gone on with."""
+    """One run of `verify`, begun or gone on with; or begun `anew`, whatever was cut off."""
 
-    def __init__(self, store: Connected, what: str, *, repair: bool, now: datetime) -> None:
+    def __init__(
+        self, store: Connected, what: str, *, repair: bool, now: datetime, anew: bool = False
+    ) -> None:
         self._store = store
         self._repair = repair
         stamp = utc_text(now)
         named = {"what": what, "repair": repair, "now": stamp}
+        since = utc_text(now if anew else now - RESUMED)
         with store.transaction() as conn:
-            found = conn.execute(UNFINISHED, named | {"since": utc_text(now - RESUMED)}).fetchone()
+            found = conn.execute(UNFINISHED, named | {"since": since}).fetchone()
             self.resumed = found is not None
             self.id = int(found[0] if found else conn.execute(BEGIN, named).lastrowid or 0)
             self._started_at = str(found[1]) if found else stamp
