@@ -80,26 +80,26 @@ def test_beside_a_daemon_nothing_is_to_be_said(program):
 
 def test_every_option_arrives_in_its_column(program):
     ended = program.run(
-        *("send", PHONE, "Hello", "--at", "2030-11-24T12:00+03:00", "--expires"),
-        *("2030-11-25T09:00Z", "--device", "351, 352", "--key", "order-1", "--priority", "7"),
+        *("send", PHONE, "Hello", "--at", "2090-11-24T12:00+03:00", "--expires"),
+        *("2090-11-25T09:00Z", "--device", "351, 352", "--key", "order-1", "--priority", "7"),
         "--hold",
     )
 
-    assert "Draft 1 to +79201234567 is held, not before 2030-11-24 09:00 UTC, " in ended.stdout
+    assert "Draft 1 to +79201234567 is held, not before 2090-11-24 09:00 UTC, " in ended.stdout
     columns = "send_at, expires_at, device, client_key, priority, kind, status"
     assert drafts(program, columns) == [
         (
-            *("2030-11-24T09:00:00.000000Z", "2030-11-25T09:00:00.000000Z"),
+            *("2090-11-24T09:00:00.000000Z", "2090-11-25T09:00:00.000000Z"),
             *("351,352", "order-1", 7, "text", "held"),
         )
     ]
 
 
 def test_a_local_time_is_stored_in_utc_and_shown_in_both(program):
-    ended = program.run("send", PHONE, "Hi", "--at", "2030-11-24 09:00", TZ="Asia/Tokyo")
+    ended = program.run("send", PHONE, "Hi", "--at", "2090-11-24 09:00", TZ="Asia/Tokyo")
 
-    assert ", not before 2030-11-24 09:00 JST (2030-11-24 00:00 UTC)." in ended.stdout
-    assert drafts(program, "send_at") == [("2030-11-24T00:00:00.000000Z",)]
+    assert ", not before 2090-11-24 09:00 JST (2090-11-24 00:00 UTC)." in ended.stdout
+    assert drafts(program, "send_at") == [("2090-11-24T00:00:00.000000Z",)]
 
 
 def test_the_help_says_which_zone_is_meant(program):
@@ -109,9 +109,9 @@ def test_the_help_says_which_zone_is_meant(program):
 
 
 def test_an_end_before_the_beginning_is_that_of_the_next_day(program):
-    program.run("send", PHONE, "Hi", "--at", "2030-11-24 22:00", "--expires", "08:00", TZ="UTC")
+    program.run("send", PHONE, "Hi", "--at", "2090-11-24 22:00", "--expires", "08:00", TZ="UTC")
 
-    assert drafts(program, "expires_at") == [("2030-11-25T08:00:00.000000Z",)]
+    assert drafts(program, "expires_at") == [("2090-11-25T08:00:00.000000Z",)]
 
 
 def test_an_end_that_has_passed_is_told(program):
@@ -495,26 +495,26 @@ def test_json_tells_what_became_of_each_line_of_a_file(program):
 
 
 def test_options_stand_for_what_a_line_leaves_empty(program):
-    sheet(program, "phone,text,device,send_at,kind\n900,a,,,\n*100#,,352,2030-01-01T00:00Z,ussd\n")
+    sheet(program, "phone,text,device,send_at,kind\n900,a,,,\n*100#,,352,2090-01-01T00:00Z,ussd\n")
 
     ended = program.run(
-        *("send", "--csv", "list.csv", "--device", "351", "--at", "2030-11-24T09:00Z"),
+        *("send", "--csv", "list.csv", "--device", "351", "--at", "2090-11-24T09:00Z"),
         *("--priority", "3", "--hold"),
     )
 
     assert ended.returncode == 0
     assert drafts(program, "device, send_at, kind, priority, status") == [
-        ("351", "2030-11-24T09:00:00.000000Z", "text", 3, "held"),
-        ("352", "2030-01-01T00:00:00.000000Z", "ussd", 3, "held"),
+        ("351", "2090-11-24T09:00:00.000000Z", "text", 3, "held"),
+        ("352", "2090-01-01T00:00:00.000000Z", "ussd", 3, "held"),
     ]
 
 
 def test_a_time_in_a_file_is_as_the_table_takes_it(program):
-    sheet(program, "phone,text,send_at\n900,a,2030-11-24 09:00\n901,b,09:00\n")
+    sheet(program, "phone,text,send_at\n900,a,2090-11-24 09:00\n901,b,09:00\n")
 
     ended = program.run("send", "--csv", "list.csv", TZ="Asia/Tokyo")
 
-    assert drafts(program, "send_at") == [("2030-11-24T09:00:00.000000Z",)]
+    assert drafts(program, "send_at") == [("2090-11-24T09:00:00.000000Z",)]
     assert "line 3: outbox.send_at is not a date with a time" in ended.stderr
 
 

@@ -181,19 +181,19 @@ def test_what_is_refused_is_said_and_the_text_and_the_local_time_stay(shown):
     page, path = shown(received(1))
     page.goto(TALK)
     page.get_by_text("By which phone, and when").click()
-    page.get_by_label("Not before").fill("2027-07-01T12:00")
+    page.get_by_label("Not before").fill("2097-07-01T12:00")
     page.get_by_label("Message", exact=True).fill("say [ussd] to me")
     page.get_by_role("button", name="Send").click()
 
     expect(page.get_by_role("alert")).to_contain_text("would take for a command")
     expect(page.get_by_label("Message", exact=True)).to_have_value("say [ussd] to me")
-    expect(page.get_by_label("Not before")).to_have_value("2027-07-01T12:00")
+    expect(page.get_by_label("Not before")).to_have_value("2097-07-01T12:00")
     page.get_by_label("Message", exact=True).fill("two\nlines 😂")
     page.get_by_role("button", name="Send").click()
 
-    expect(page.locator(".draft")).to_contain_text("goes out at 1 Jul 2027, 12:00")
+    expect(page.locator(".draft")).to_contain_text("goes out at 1 Jul 2097, 12:00")
     assert ask(path, "select text, send_at from outbox") == [
-        ("two\nlines 😂", "2027-07-01T10:00:00.000000Z")
+        ("two\nlines 😂", "2097-07-01T10:00:00.000000Z")
     ]
 
 
