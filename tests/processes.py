@@ -7,7 +7,9 @@ import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from random import SystemRandom
 
 from blank import lay_blank
 from born import MEASURED, Born, run
@@ -20,6 +22,8 @@ from semysync.service.connecting import client_for
 TOKEN = "7f3a-very-secret-51c9"
 QUICK = "[pull]\ninbox_s = 1\nsent_s = 1\ndevices_s = 1\n"
 PATIENCE_S = 60  # how long a test waits for what must happen soon: longer than any wait of ours
+LOCAL_PORTS = Path("/proc/sys/net/ipv4/ip_local_port_range")  # of the system's own choice
+CHANCE = SystemRandom()  # not the one that Hypothesis begins anew, in each worker alike
 
 # The program, but it waits a second for another writer: half a minute is too long for a test.
 IMPATIENT = """
@@ -151,10 +155,13 @@ def end(process, number=signal.SIGTERM):
 
 
 def free_port():
-    """Return a port that nobody listens at."""
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        return bound.getsockname()[1]
+    """Return a port that nobody listens at, nor is given who leaves the choice to the system."""
+    ports = range(10_000, int(LOCAL_PORTS.read_text().split()[0])) or range(10_000, 65_536)
+    while True:
+        port = CHANCE.choice(ports)
+        with suppress(OSError), socket.socket() as bound:
+            bound.bind(("127.0.0.1", port))
+            return port
 
 
 def truth(sandbox, box):

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import sqlite3
 from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -12,7 +11,7 @@ from subprocess import Popen
 from threading import Thread
 
 import pytest
-from processes import IMPATIENT, TOKEN, end, truth, wait_until
+from processes import IMPATIENT, TOKEN, end, free_port, truth, wait_until
 
 from semysync.config import Api, Config
 from semysync.errors import ConfigError
@@ -209,9 +208,7 @@ def test_an_unknown_host_is_for_later(program):
 
 
 def test_a_closed_port_is_for_later(program):
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        port = listening.getsockname()[1]
-    program.configure(f"http://127.0.0.1:{port}/api/3/")
+    program.configure(f"http://127.0.0.1:{free_port()}/api/3/")
 
     said_once(program.run("sync"), 75)
 

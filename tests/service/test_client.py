@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx
 import pytest
+from processes import free_port
 
 from semysync.errors import (
     AnswerLost,
@@ -301,10 +302,7 @@ def test_a_batch_is_paired_by_reference_only(rows, taken):
 
 
 def test_an_address_where_nobody_listens_is_unreachable_for_questions_and_sends():
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port = taken.getsockname()[1]
-    client = Client("0" * 32, base_url=f"http://127.0.0.1:{port}/api/3/")
+    client = Client("0" * 32, base_url=f"http://127.0.0.1:{free_port()}/api/3/")
 
     with pytest.raises(Unreachable, match=r"cannot connect to 127\.0\.0\.1 .*base_url"):
         client.user()

@@ -1,7 +1,6 @@
 """Replicas at the end of a wire: a real SSH server with SFTP, and a server that speaks S3."""
 
 import getpass
-import socket
 import subprocess
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -10,7 +9,7 @@ from urllib.parse import quote, unquote
 import pytest
 from machines import LITESTREAM, Machine
 from needing import tool
-from processes import end, wait_until
+from processes import end, free_port, wait_until
 
 from semysync.mirror.copies.replica import Replica
 from semysync.mirror.copies.takeover import taken_over
@@ -47,8 +46,7 @@ def sftp(folder):
         Path("/run/sshd").mkdir(exist_ok=True)
     config = folder / "sshd_config"
     config.write_text(SSHD.format(folder=folder))
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     with (folder / "sshd.log").open("w") as log:
         asked = [program, "-D", "-e", "-p", str(port), "-f", config]
         process = subprocess.Popen(asked, stderr=log)
