@@ -166,7 +166,7 @@ def test_it_is_ready_when_the_service_has_failed_to_answer(
 
 
 def test_it_is_ready_long_before_a_first_load_has_ended(program, sandbox, manager, notified):
-    sandbox.set(cap=5, delay_s=0.05)
+    sandbox.set(cap=5, delay_s=0.2)  # it takes six seconds at least
     with program.running("run", **notified) as process:
         wait_until(lambda: "READY=1" in manager.hear(), process)
 
