@@ -16,11 +16,11 @@ BOXES = ("inbox", "sent")
 
 @pytest.fixture
 def old(sandbox):
-    """What is forty days old in the account: ids of each box, of one day."""
+    """What is some forty days old in the account: ids of each box, of one day in any zone."""
     made = {box: [] for box in BOXES}
     account = sandbox.account
     device = min(account.devices)
-    at = datetime.now(UTC) - timedelta(days=40)
+    at = (datetime.now(UTC) - timedelta(days=40)).replace(hour=9, minute=0)
     account.remove("inbox", account.ids("inbox"))
     account.remove("sent", account.ids("sent"))
     for minute in range(12):
