@@ -273,11 +273,13 @@ def test_no_child_of_a_hook_outlives_a_stop(program, sandbox, tmp_path):
         wait_until(lambda: program.ask("select 1 from followers"), process)
         with closing(sqlite3.connect(program.mirror, isolation_level=None)) as conn:
             conn.execute("insert into outbox (phone, text) values ('+79201234567', 'x')")
-        wait_until((tmp_path / "pid").exists, process)
+        pid = tmp_path / "pid"
+        wait_until(lambda: pid.exists() and pid.read_text().endswith("\n"), process)
+        group = pid.read_text().strip()
+        assert group in running_groups()
         code, _ = end(process)
 
     assert code == 0
-    group = (tmp_path / "pid").read_text().strip()
     wait_until(lambda: group not in running_groups())
 
 
