@@ -22,7 +22,7 @@ from threading import Event, Thread
 
 from born import NURSERY, Born, Nursery
 from mortal import Box
-from processes import TOKEN, Program, free_port
+from processes import PATIENCE_S, TOKEN, Program, free_port, wait_until
 from receiving import Receiver
 
 from semysync.sandbox import Sandbox
@@ -130,6 +130,7 @@ class World:
         self.forgotten = set()  # numbers of whom nothing is to be known any more
         self._stopping = Event()
         self._flowing, self._calm = Event(), Event()
+        self._came = 0  # messages and turns of writers
 
     def __enter__(self):
         self.sandbox.start()
@@ -313,15 +314,17 @@ class World:
 
     # Traffic
 
-    def flow(self):
-        """Let traffic flow."""
+    def flow(self, least=0):
+        """Let traffic flow; return once so much has come."""
+        came = self._came
         self._calm.clear()
         self._flowing.set()
+        wait_until(lambda: self._came >= came + least)
 
     def ebb(self):
         """Let no traffic flow any more."""
         self._flowing.clear()
-        self._calm.wait(20)
+        assert self._calm.wait(PATIENCE_S), "a writer does not come to an end"
 
     def _flow(self):
         chance = random.Random(self.random.random())
@@ -338,6 +341,7 @@ class World:
                     self.sandbox.account.sent_elsewhere(number, f"elsewhere {chance.random()}")
                 case _:
                     self._insert(chance.choice(("01", "02")))
+            self._came += 1
             self._stopping.wait(chance.choice((0.01, 0.1, 0.3)))
 
     def _insert(self, name):

@@ -7,7 +7,6 @@ process dies by SIGKILL under traffic; another brings all to rest, and everythin
 """
 
 import signal
-import time
 from collections import deque
 from itertools import count
 from typing import NamedTuple
@@ -132,9 +131,7 @@ def _dies(world, point):
         return _dies_at_the_service(world, point)
     if not point.fresh:
         _lose_answers(world)
-        world.flow()
-        if point.args != ("run",):
-            time.sleep(0.3)
+        world.flow(least=0 if point.args == ("run",) else 3)
     args = _filled(world, point.args)
     world.box.plan(point.name, point.when)
     life = world.start(*args)

@@ -13,13 +13,13 @@ import re
 import shutil
 import signal
 import sqlite3
-import time
 from bisect import bisect_right
 from collections import Counter
 from contextlib import closing
 
 from disk import Disk, read, traced
 from living import World, cleared
+from processes import wait_until
 from truths import drafts_wrong, messages_wrong, sound
 
 from semysync.mirror.outbox.claims import Claims
@@ -51,15 +51,11 @@ def cut_the_power(folder, cuts, seed, *, life_s=6.0, moments=MOMENTS, mutation="
 def _live(world, seconds):
     """Let the daemon live under traffic for so long, from the first load on, and end all at once."""
     life = world.start()
-    ends = time.monotonic() + 60
-    while "load" in (why := world.unrest() or "") or "tables" in why or "read" in why:
-        assert time.monotonic() < ends, why
-        time.sleep(0.05)
+    first = ("load", "tables", "read")
+    wait_until(lambda: not any(word in (world.unrest() or "") for word in first))
     world.flow()
     life.has_ended(seconds)
-    while sum(call.method in SENDS for call in list(world.sandbox.requests)) < 2:
-        assert time.monotonic() < ends, "nothing is sent"
-        time.sleep(0.05)
+    wait_until(lambda: sum(call.method in SENDS for call in list(world.sandbox.requests)) >= 2)
     life.send_signal(signal.SIGKILL)
     life.end()
     world.ebb()
