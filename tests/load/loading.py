@@ -232,6 +232,8 @@ class Load:
                 stack.enter_context(child("writer", mirror, name, self.out_rate / WRITERS))
                 for name in range(WRITERS)
             ]
+            for writer in writers:
+                writer.hear()  # that it has begun
             pids = {"the daemon": daemon.pid, "the stand-in": self.service.process.pid}
             pids |= {"Datasette": datasette, "the reader": reader.process.pid}
             pids |= {f"writer {n}": one.process.pid for n, one in enumerate(writers, 1)}

@@ -39,7 +39,11 @@ QUERIES = {
 
 
 def ask(client: httpx.Client, contact: str, rate: float, over: Event) -> dict:
-    """Ask for one after the other until it is over; who is behind the clock waits less."""
+    """
+    Ask for one after the other until it is over, each once at least.
+
+    Who is behind the clock waits less.
+    """
     named = {"name": "semysync", "coded": tilde_encode(contact)}
     questions = {title: {"url": page.format(**named)} for title, page in PAGES.items()}
     for title, sql in QUERIES.items():
@@ -47,7 +51,7 @@ def ask(client: httpx.Client, contact: str, rate: float, over: Event) -> dict:
         questions[title] = {"url": "/semysync.json", "params": params}
     took_s, errors = {title: [] for title in questions}, []
     turn, due = cycle(questions), time.monotonic()
-    while not over.wait(max(0, due - time.monotonic())):
+    while not over.wait(max(0, due - time.monotonic())) or not all(took_s.values()):
         title, began = next(turn), time.monotonic()
         try:
             answer = client.get(**questions[title])

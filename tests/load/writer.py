@@ -1,8 +1,8 @@
 """
 A program that inserts drafts, by the clock, as any program may: each in a transaction of its own.
 
-    writer.py MIRROR NAME RATE: ends when its standard input does, and then says, as JSON, when each
-    draft was committed, how long each insert took, and what errors it met.
+    writer.py MIRROR NAME RATE: says when it begins; ends when its standard input does, and then says,
+    as JSON, when each draft was committed, how long each insert took, and what errors it met.
 """
 
 import json
@@ -20,6 +20,7 @@ def main() -> None:
     Thread(target=lambda: (sys.stdin.read(), over.set()), daemon=True).start()
     chance, committed, took_s, errors = random.Random(name), {}, [], []
     with closing(sqlite3.connect(mirror, isolation_level=None, timeout=30)) as conn:
+        print(json.dumps("begun"), flush=True)
         due = time.monotonic()
         while not over.wait(max(0, due - time.monotonic())):
             text = f"draft {name} {len(took_s)}"
