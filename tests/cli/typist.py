@@ -3,9 +3,9 @@
 import fcntl
 import os
 import pty
+import select
 import subprocess
 import termios
-import time
 from contextlib import contextmanager
 
 from born import Born
@@ -25,11 +25,9 @@ class Typist:
         return self._seen.decode("utf-8", "replace").replace("\r\n", "\n")
 
     def answers(self, question, answer):
-        ends = time.monotonic() + PATIENCE_S
         seen = len(self.shown)
         while question not in self.shown[seen:]:
-            assert time.monotonic() < ends, self.shown
-            self._read()
+            assert self._read(), f"it has ended, or said nothing for long: {self.shown}"
         os.write(self.number, answer.encode() + b"\n")
 
     def rest(self):
@@ -38,9 +36,11 @@ class Typist:
         return self.shown
 
     def _read(self):
+        if not select.select([self.number], [], [], PATIENCE_S)[0]:
+            return False
         try:
             piece = os.read(self.number, 65536)
-        except OSError:
+        except OSError:  # nobody has the terminal any more
             return False
         self._seen += piece
         return bool(piece)
@@ -84,9 +84,11 @@ def _typing(program, args, start, look, **how):
     ) as process:
         os.close(theirs)
         process.typist = Typist(ours)
-        yield process
-        process.kill()
-    os.close(ours)
+        try:
+            yield process
+        finally:
+            process.kill()
+            os.close(ours)
 
 
 def _take_the_terminal():
