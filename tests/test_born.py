@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from born import Born, Nursery, run
 from nursery import like_anybody
-from processes import Program
+from processes import PATIENCE_S, Program
 
 BOTH = pytest.mark.parametrize("start", [subprocess.Popen, Born])
 
@@ -176,7 +176,7 @@ def test_it_is_a_child_that_takes_signals_and_is_waited_for(program, start):
         assert process.poll() is None
         process.send_signal(signal.SIGTERM)
 
-        assert process.wait(10) == -signal.SIGTERM
+        assert process.wait(PATIENCE_S) == -signal.SIGTERM
     assert not Path(f"/proc/{process.pid}").exists()
 
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from drafting import change
-from processes import end, wait_until
+from processes import PATIENCE_S, end, wait_until
 
 from semysync.mirror.lock import Lock, Right
 
@@ -208,7 +208,7 @@ def test_a_kill_between_deletion_and_record_is_settled_at_the_next_start(
     else:
         sandbox.after_call = kill
     with ready.running("purge", "--yes") as running:
-        running.communicate(timeout=30)
+        running.communicate(timeout=PATIENCE_S)
 
     assert running.returncode == -signal.SIGKILL
     (open_one,) = ready.ask("select ids from purges where ended_at is null")

@@ -23,7 +23,7 @@ from drafting import (
     status_of,
     step,
 )
-from processes import IMPATIENT, end, wait_until
+from processes import IMPATIENT, PATIENCE_S, end, wait_until
 
 from semysync.mirror.lock import Lock, Right, is_held
 from semysync.mirror.store import Store
@@ -328,7 +328,7 @@ def test_wait_shows_each_status_until_it_is_sent(program):
         accept(program, 1, 901)
         report(program, 901, "is_send_to_phone")
         report(program, 901, "is_send")
-        shown, _ = process.communicate(timeout=30)
+        shown, _ = process.communicate(timeout=PATIENCE_S)
 
     assert process.returncode == 0
     assert way(shown) == ["queued", "sending", "accepted", "on_phone", "sent"] or way(shown) == [
@@ -359,7 +359,7 @@ def test_wait_shows_the_sentence_in_error(program):
         step(program, 1, "error = 'the plan is over'")
         assert "queued     the plan is over\n" in until(process, "plan")
         reject(program, 1, "refused for good")
-        shown, _ = process.communicate(timeout=30)
+        shown, _ = process.communicate(timeout=PATIENCE_S)
 
     assert process.returncode == 1
     assert way(shown) == ["sending", "rejected   refused for good"]
@@ -391,7 +391,7 @@ def test_wait_ends_as_the_message_does(program, ending, code):
         else:
             accept(program, 1, 901)
             report(program, 901, ending)
-        shown, said = process.communicate(timeout=30)
+        shown, said = process.communicate(timeout=PATIENCE_S)
 
     assert process.returncode == code
     facts = json.loads(shown)
@@ -592,7 +592,7 @@ def test_what_is_in_is_told_when_it_is_broken_off(program):
             pipe.write(b"phone,text\n" + b"900,a\n" * 310)
             wait_until(there(program), process)
             process.send_signal(signal.SIGINT)
-            process.wait(30)
+            process.wait(PATIENCE_S)
         shown, said = process.communicate()
 
     assert process.returncode == 1

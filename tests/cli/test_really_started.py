@@ -8,7 +8,7 @@ here alone, and in the types.
 from subprocess import Popen
 
 import pytest
-from processes import TOKEN, Program, wait_until
+from processes import PATIENCE_S, TOKEN, Program, wait_until
 
 from semysync.cli import FAMILIES
 from semysync.sandbox import Sandbox
@@ -84,7 +84,7 @@ def test_what_runs_on_has_all_that_it_needs(program, name):
     with program.running(name, *LONG[name], start=Popen) as process:
         wait_until((process.stderr if name == "run" else process.stdout).readline, process)
         process.terminate()
-        _, complained = process.communicate(timeout=30)
+        _, complained = process.communicate(timeout=PATIENCE_S)
 
     assert process.returncode in {0, -15}
     assert "Traceback" not in complained

@@ -52,7 +52,7 @@ def test_a_box_that_is_hinted_at_while_it_is_pulled_is_pulled_again_without_a_re
 
     def step(_kit):
         begun.append(time.monotonic())
-        may_end.wait(10)
+        may_end.wait(PATIENCE_S)
 
     loop = loop_of(step)
     wait_until(lambda: begun)
@@ -136,7 +136,7 @@ def test_a_sender_that_is_stopped_in_the_middle_ends_without_a_word(loop_of, mon
     with capture_logs() as logged:
         loop = loop_of(lambda _: None)
 
-        assert loop._sending.join(10)
+        assert loop._sending.join(PATIENCE_S)
     assert logged == []
 
 

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 import httpx
 import pytest
 import uvicorn
-from processes import free_port, wait_until
+from processes import PATIENCE_S, free_port, wait_until
 from prometheus_client.parser import text_string_to_metric_families
 from structlog.testing import capture_logs
 
@@ -79,14 +79,14 @@ class Ears:
 def ears(mirror):
     ears = Ears(mirror)
     ears.listener.start()
-    assert ears.listener.wait_until_listening(10)
+    assert ears.listener.wait_until_listening(PATIENCE_S)
     yield ears
     ears.listener.stop()
 
 
 @pytest.fixture
 def http(ears):
-    with httpx.Client(base_url=ears.url, timeout=10) as client:
+    with httpx.Client(base_url=ears.url, timeout=PATIENCE_S) as client:
         yield client
 
 
@@ -167,8 +167,8 @@ def test_a_call_that_dawdles_is_left(ears, monkeypatch):
     head = f"POST /webhook/{SECRET}/inbox HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nid="
     with socket.create_connection(address) as silent, socket.create_connection(address) as slow:
         slow.sendall(head.encode())
-        silent.settimeout(10)
-        slow.settimeout(10)
+        silent.settimeout(PATIENCE_S)
+        slow.settimeout(PATIENCE_S)
 
         assert slow.recv(1000).startswith(b"HTTP/1.1 408")
         assert silent.recv(1000) == b""
@@ -209,7 +209,7 @@ def test_a_thousand_bad_calls_leave_no_trace_but_a_counter(ears, http, mirror):
                 http.post(f"/webhook/{SECRET}/status", content=b"x" * 70_000)
                 with socket.create_connection(address) as raw:
                     raw.sendall(b"\x16\x03\x01 no HTTP at all\r\n\r\n" * (number % 3 + 1))
-                    raw.settimeout(10)
+                    raw.settimeout(PATIENCE_S)
                     raw.recv(1000)
     finally:
         logging.getLogger().removeHandler(root)
@@ -458,7 +458,7 @@ def test_beyond_loopback_only_webhooks_are_served_unless_told(mirror):
 def test_what_is_not_served_is_unknown(mirror):
     ears = Ears(mirror, Served(health=False, metrics=False))
     ears.listener.start()
-    ears.listener.wait_until_listening(10)
+    ears.listener.wait_until_listening(PATIENCE_S)
     try:
         assert httpx.get(f"{ears.url}/healthz").text == "Not found"
         assert httpx.get(f"{ears.url}/metrics").status_code == 404
@@ -480,7 +480,7 @@ def test_a_port_in_use_is_told_and_taken_when_it_is_free(mirror, monkeypatch):
             other.listen()
             ears.listener.start()
             wait_until(lambda: len(tries) > 4)
-        assert ears.listener.wait_until_listening(10)
+        assert ears.listener.wait_until_listening(PATIENCE_S)
         assert httpx.get(ears.url).status_code == 404
         ears.listener.stop()
 
@@ -576,7 +576,7 @@ def test_a_mirror_that_is_gone_for_a_while_costs_no_hint(mirror, ask, monkeypatc
 def test_it_is_ended_though_a_call_is_under_way(mirror):
     ears = Ears(mirror)
     ears.listener.start()
-    assert ears.listener.wait_until_listening(10)
+    assert ears.listener.wait_until_listening(PATIENCE_S)
     address = ("127.0.0.1", int(ears.url.rpartition(":")[2]))
     with socket.create_connection(address) as slow:
         slow.sendall(

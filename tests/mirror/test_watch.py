@@ -20,12 +20,12 @@ from threading import Event, Thread, Timer
 
 import pytest
 from children import child, needs_root, place_for_all
+from processes import PATIENCE_S
 
 from semysync.errors import MirrorUnusable
 from semysync.mirror import watch as watching
 from semysync.mirror.watch import Watch
 
-PATIENCE_S = 60
 NOBODY = 65534
 
 # Takes lines of Python, and says after each that it is done.
