@@ -2,12 +2,13 @@
 
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
 
 import pytest
 from processes import wait_until
 
 from semysync.follow.calls import fields_of
-from semysync.sandbox import Sandbox
+from semysync.sandbox import Sandbox, webhooks
 
 
 class Owner:
@@ -111,7 +112,10 @@ def test_a_status_may_be_empty(stand_in, owner):
     assert {fields[name] for name in ("is_send", "send_date", "is_delivered")} == {""}
 
 
-def test_calls_may_be_doubled_lost_late_and_in_the_wrong_order(stand_in, owner):
+def test_calls_may_be_doubled_lost_late_and_in_the_wrong_order(stand_in, owner, monkeypatch):
+    now = [1000.0]  # seconds, which pass by here alone
+    monkeypatch.setattr(webhooks, "time", SimpleNamespace(monotonic=lambda: now[0]))
+
     def receive(count, **switches):
         stand_in.set(**switches)
         return [stand_in.account.receive("+79201234567", "x") for _ in range(count)]
@@ -120,9 +124,12 @@ def test_calls_may_be_doubled_lost_late_and_in_the_wrong_order(stand_in, owner):
     doubled = receive(1, webhook_manner="doubled")
     wait_until(lambda: len(owner.calls) == 2)
     unordered = receive(3, webhook_manner="unordered")
+    now[0] += webhooks.UNORDERED_S
     wait_until(lambda: len(owner.calls) == 5)
-    late = receive(1, webhook_manner="late", webhook_late_s=0.3)
+    late = receive(1, webhook_manner="late", webhook_late_s=60)
     soon = receive(1, webhook_manner="once")
+    wait_until(lambda: len(owner.calls) == 6)
+    now[0] += 60
     wait_until(lambda: len(owner.calls) == 7)
 
     assert owner.ids == [*doubled * 2, *unordered[::-1], *soon, *late]
