@@ -9,7 +9,7 @@ import sys
 import time
 from contextlib import closing, contextmanager, suppress
 from itertools import permutations
-from threading import Timer
+from types import SimpleNamespace
 from urllib.request import urlopen
 
 import pytest
@@ -18,8 +18,8 @@ from processes import PATIENCE_S, TOKEN, wait_until
 
 from semysync import log
 from semysync.config import Api, Config, load
+from semysync.daemon import process as process_module
 from semysync.daemon.loop import Loop
-from semysync.daemon.process import run
 from semysync.errors import SemysyncError
 from semysync.mirror.file import open_reader
 from semysync.mirror.store import Store
@@ -87,7 +87,7 @@ def live(config_path, mirror):
     os.umask(0o007)
     config = load(config_path, {})
     log.silence()
-    run(
+    process_module.run(
         config,
         mirror,
         connect=lambda config, pace, *, urgent: client_for(config, TOKEN, pace, urgent=urgent),
@@ -95,8 +95,20 @@ def live(config_path, mirror):
     )
 
 
+def live_and_tell(config_path, mirror):
+    """The same, but leave a file where it is refused the mirror, and try again for long."""
+
+    def sleep(_seconds):
+        mirror.with_name("refused").touch()
+        time.sleep(0.01)
+
+    process_module.OPENING_S = PATIENCE_S
+    process_module.time = SimpleNamespace(monotonic=time.monotonic, sleep=sleep)
+    live(config_path, mirror)
+
+
 @contextmanager
-def daemon(config, mirror):
+def daemon(config, mirror, live=live):
     """Let the daemon live for a block, and see that it ends well."""
     with child(live, config, mirror, user=DAEMON, groups=[GROUP]) as started:
         yield started
@@ -161,14 +173,13 @@ def test_a_file_beside_the_mirror_that_is_closed_for_a_moment_ends_no_daemon(pla
     beside.touch()
     os.chown(beside, PROGRAM, GROUP)
     beside.chmod(0o600)
-    opened = Timer(0.2, beside.chmod, [0o660])
-    opened.start()
 
-    with daemon(config, mirror) as started:
+    with daemon(config, mirror, live_and_tell) as started:
+        wait_until(mirror.with_name("refused").exists)
+        beside.chmod(0o660)
         wait_until(lambda: as_program(begun, mirror))
 
         assert not started.has_said()
-    opened.join()
 
 
 def begun(mirror):
@@ -184,5 +195,5 @@ def test_who_is_not_in_the_group_sees_nothing(place, service):
     with daemon(config, mirror):
         wait_until(mirror.exists)
 
-        with pytest.raises(sqlite3.OperationalError):
+        with pytest.raises(sqlite3.OperationalError, match="unable to open"):
             in_child(insert, mirror, user=STRANGER)
