@@ -1,5 +1,6 @@
 """How Litestream is lived with: a real one, with a folder for the replica."""
 
+import os
 import shutil
 import signal
 import sqlite3
@@ -308,7 +309,7 @@ def test_a_drill_that_cannot_ask_how_far_it_is_finds_a_replica_of_another_or_an_
 def test_a_drill_that_is_ended_leaves_nothing_for_long(one, tmp_path, number, code):
     began = tmp_path / "began"
     slow = tmp_path / "slow"
-    restore = f"[ $1 = restore ] && touch {began} && exec sleep 5"
+    restore = f"[ $1 = restore ] && echo $$ > {began} && exec sleep 60"
     slow.write_text(f'#!/bin/sh\n{restore}\nexec {LITESTREAM} "$@"\n')
     slow.chmod(0o755)
     text = one.config.read_text()
@@ -318,9 +319,11 @@ def test_a_drill_that_is_ended_leaves_nothing_for_long(one, tmp_path, number, co
         one.synced()
         one.config.write_text(text.replace(LITESTREAM, str(slow)))
         with one.running("drill", TMPDIR=str(one.home)) as process:
-            wait_until(began.exists, process)
+            wait_until(lambda: began.exists() and began.read_text(), process)
             modes = [path.stat().st_mode & 0o777 for path in (*scratch(), *temporary())]
             ended, _ = end(process, number)
+        with suppress(ProcessLookupError):
+            os.kill(int(began.read_text()), signal.SIGKILL)
         left = [*scratch(), *temporary()]
         one.config.write_text(text)
         again = one.run("drill", TMPDIR=str(one.home))
