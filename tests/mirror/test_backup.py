@@ -124,7 +124,7 @@ def test_a_copy_is_of_one_moment_though_others_write_all_the_while(full, folder,
 
 def test_a_copy_beside_a_writer_that_never_rests_is_whole(full, folder, received):
     """Each transaction has two rows: a copy with one of them would be of no moment."""
-    stop = threading.Event()
+    begun, stop = threading.Event(), threading.Event()
 
     def write():
         with Store.open(full.path) as store:
@@ -132,14 +132,17 @@ def test_a_copy_beside_a_writer_that_never_rests_is_whole(full, folder, received
             while not stop.is_set():
                 store.save(Box.INBOX, [received(number), received(number + 1)], now=NOW)
                 number += 2
+                begun.set()
 
     writer = threading.Thread(target=write)
     writer.start()
     try:
+        assert begun.wait(30)
         for minute in range(5):
             at = NOW + timedelta(minutes=minute)
             copy = make(full.path, folder, lambda at=at: at, unwatched)
             ((count,),) = ask(copy.path, "select count(*) from inbox where id > 100000")
+            assert count > 0
             assert count % 2 == 0
     finally:
         stop.set()

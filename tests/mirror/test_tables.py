@@ -226,9 +226,7 @@ def test_no_query_of_the_daemon_reads_a_whole_box(store):
     for query in queries:
         values = (1,) if "?" in query else named
         plan = store._db.execute(f"explain query plan {query}", values).fetchall()
-        steps = " | ".join(step[3] for step in plan)
-        assert "SCAN inbox\n" not in steps + "\n", query
-        assert "SCAN sent\n" not in steps + "\n", query
+        assert not {"SCAN inbox", "SCAN sent"} & {step[3] for step in plan}, query
 
 
 def test_indexes_are_made_after_a_first_load_and_once(store, rows):
