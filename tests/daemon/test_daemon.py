@@ -138,8 +138,7 @@ def test_a_second_signal_does_not_wait_for_an_answer(program, sandbox):
     with program.running("run") as process:
         wait_until(lambda: any(call.method == "sms" for call in sandbox.requests), process)
         process.send_signal(signal.SIGTERM)
-        while "daemon.stopping" not in process.stderr.readline():
-            pass
+        assert any("daemon.stopping" in line for line in iter(process.stderr.readline, ""))
 
         wait_until(lambda: process.poll() is not None or process.send_signal(signal.SIGTERM))
 

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
+from processes import wait_until
 
 from semysync.sandbox import METHODS, Sandbox
 
@@ -321,8 +322,8 @@ def test_a_call_may_hang_until_the_client_gives_up(serve):
     with pytest.raises(httpx.ReadTimeout):
         service.http.post("user.php", timeout=0.05)
 
-    while not service.sandbox.requests:
-        pass  # the client may have given up before the server began
+    # The client may have given up before the server began.
+    wait_until(lambda: service.sandbox.requests)
 
 
 def test_a_hanging_call_ends_with_the_sandbox(serve):
@@ -337,8 +338,7 @@ def test_a_hanging_call_ends_with_the_sandbox(serve):
 
     client = Thread(target=ask)
     client.start()
-    while not service.sandbox.requests:
-        pass
+    wait_until(lambda: service.sandbox.requests)
     service.sandbox.stop()
     client.join()
 
@@ -383,8 +383,8 @@ def test_a_late_answer_belongs_to_a_call_that_is_done(serve):
     with pytest.raises(httpx.ReadTimeout):
         service.http.post("sms.php", data=form, timeout=0.1)
 
-    while len(service.account.ids("sent")) == before:
-        pass  # the client may have given up before the server began
+    # The client may have given up before the server began.
+    wait_until(lambda: len(service.account.ids("sent")) > before)
 
 
 # Lengths, connections, life
