@@ -167,3 +167,21 @@ def free_port():
 def truth(sandbox, box):
     """What the account holds: ids and texts."""
     return [(row["id"], row["msg"]) for row in sandbox.account.rows(box)]
+
+
+def asked(program, query):
+    """What the mirror answers; nothing while there is none, or no such table in it."""
+    try:
+        return program.ask(query)
+    except sqlite3.OperationalError:
+        return []
+
+
+def mirrored(program, box):
+    """What the mirror holds: ids and texts."""
+    return asked(program, f"select id, text from {box} order by id")
+
+
+def has_all(program, sandbox):
+    """Tell whether the mirror holds what the account does."""
+    return all(mirrored(program, box) == truth(sandbox, box) for box in ("inbox", "sent"))

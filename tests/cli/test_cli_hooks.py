@@ -6,7 +6,7 @@ from contextlib import closing
 
 import pytest
 from drafting import change, draft
-from processes import Program, end, wait_until
+from processes import Program, asked, end, wait_until
 
 from semysync.sandbox import Sandbox
 
@@ -39,12 +39,7 @@ def program(tmp_path, sandbox):
 
 
 def told(program, name="log"):
-    if not program.mirror.exists():
-        return []
-    try:
-        return program.ask(f"select seq, status from deliveries where follower = '{name}'")
-    except sqlite3.OperationalError:
-        return []
+    return asked(program, f"select seq, status from deliveries where follower = '{name}'")
 
 
 def test_the_whole_way_of_a_hook(program, tmp_path):

@@ -8,7 +8,18 @@ from datetime import UTC, datetime, timedelta
 from subprocess import Popen
 
 import pytest
-from processes import IMPATIENT, PATIENCE_S, QUICK, TOKEN, end, truth, wait_until
+from processes import (
+    IMPATIENT,
+    PATIENCE_S,
+    QUICK,
+    TOKEN,
+    asked,
+    end,
+    has_all,
+    mirrored,
+    truth,
+    wait_until,
+)
 from structlog.testing import capture_logs
 
 from semysync.config import load
@@ -17,24 +28,8 @@ from semysync.service.client import Client
 from semysync.service.pace import Pace
 
 
-def mirrored(program, box):
-    """Ids and texts in the mirror; nothing while there is none."""
-    try:
-        return program.ask(f"select id, text from {box} order by id")
-    except sqlite3.OperationalError:
-        return []
-
-
-def has_all(program, sandbox):
-    return all(mirrored(program, box) == truth(sandbox, box) for box in ("inbox", "sent"))
-
-
 def failures(program):
-    """Passes that failed; nothing while there is no mirror."""
-    try:
-        return program.ask("select error from passes where error is not null")
-    except sqlite3.OperationalError:
-        return []
+    return asked(program, "select error from passes where error is not null")
 
 
 def events(logged):

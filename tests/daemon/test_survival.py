@@ -14,7 +14,18 @@ from threading import Thread
 
 import pytest
 from needing import tool
-from processes import HASTY, PATIENCE_S, QUICK, TOKEN, Program, end, like_anybody, truth, wait_until
+from processes import (
+    HASTY,
+    PATIENCE_S,
+    QUICK,
+    TOKEN,
+    Program,
+    asked,
+    end,
+    has_all,
+    like_anybody,
+    wait_until,
+)
 
 from semysync.sandbox import Sandbox
 
@@ -66,20 +77,6 @@ def ended(process, number=signal.SIGTERM):
     """Send a signal; return the exit code, once it has ended."""
     process.send_signal(number)
     return process.wait(PATIENCE_S)
-
-
-def asked(program, query):
-    try:
-        return program.ask(query)
-    except sqlite3.OperationalError:
-        return []
-
-
-def has_all(program, sandbox):
-    return all(
-        asked(program, f"select id, text from {box} order by id") == truth(sandbox, box)
-        for box in ("inbox", "sent")
-    )
 
 
 def events(program, kind):
