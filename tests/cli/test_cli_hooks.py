@@ -6,7 +6,7 @@ from contextlib import closing
 
 import pytest
 from drafting import change, draft
-from processes import Program, asked, end, wait_until
+from processes import TOKEN, Program, asked, end, wait_until
 
 from semysync.sandbox import Sandbox
 
@@ -26,7 +26,7 @@ run = ["false"]
 
 @pytest.fixture(scope="module")
 def sandbox():
-    with Sandbox(messages=20, devices=1, token="7f3a-very-secret-51c9") as stand_in:
+    with Sandbox(messages=20, devices=1, token=TOKEN) as stand_in:
         yield stand_in
 
 

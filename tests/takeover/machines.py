@@ -121,13 +121,23 @@ class Machine(Program):
                 f"insert into outbox ({', '.join(columns)}) values ({marks})", [*columns.values()]
             )
 
+    @contextmanager
     def writer(self, name, pause_s):
-        """Start a program that inserts drafts."""
-        return subprocess.Popen(
-            [sys.executable, "-c", WRITER, str(self.mirror), name, str(pause_s)],
-            stdout=subprocess.PIPE,
-            encoding="utf-8",
-        )
+        """Let a program insert drafts until the end of the block."""
+        with (self.home / "inserted").open("w") as printed:
+            process = subprocess.Popen(
+                [sys.executable, "-c", WRITER, str(self.mirror), name, str(pause_s)],
+                stdout=printed,
+            )
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.wait()
+
+    def inserted(self):
+        """How many drafts that program has committed."""
+        return len((self.home / "inserted").read_text().split())
 
     def put_passes(self, by):
         """Let all passes have been at another time: `+1 year` than they were."""

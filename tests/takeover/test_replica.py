@@ -177,13 +177,11 @@ def test_files_reach_as_far_as_there_is_no_gap():
 
 def test_the_daemon_and_litestream_do_not_fight_over_the_log(one):
     with one.replicating(), one.running("run") as process:
-        writer = one.writer("draft", 0.002)
-        wait_until(lambda: len(one.drafts()) > 300, process)
-        with Store.open(one.mirror) as store:
-            store.give_room_back()  # the daemon does it hourly; with Litestream that is its own task
-        wait_until(lambda: len(one.drafts()) > 600, process)
-        writer.kill()
-        writer.communicate()
+        with one.writer("draft", 0.002):
+            wait_until(lambda: len(one.drafts()) > 300, process)
+            with Store.open(one.mirror) as store:
+                store.give_room_back()  # hourly by the daemon; with Litestream that is its own task
+            wait_until(lambda: len(one.drafts()) > 600, process)
         found = one.run("drill")
         code, _ = end(process)
 
