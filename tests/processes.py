@@ -10,6 +10,7 @@ import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from random import SystemRandom
+from threading import Event
 
 from blank import lay_blank
 from born import MEASURED, Born, run
@@ -152,6 +153,22 @@ def end(process, number=signal.SIGTERM):
     process.send_signal(number)
     _, logged = process.communicate(timeout=PATIENCE_S)
     return process.returncode, logged
+
+
+@contextmanager
+def no_further(sandbox, requests):
+    """
+    Let nobody come further than so many requests during a block: the next waits for its answer.
+
+    The block is given whether so many were made.
+    """
+    wanted, over = len(sandbox.requests) + requests, Event()
+    sandbox.before_call = lambda _: len(sandbox.requests) <= wanted or over.wait(PATIENCE_S)
+    try:
+        yield lambda: len(sandbox.requests) >= wanted
+    finally:
+        sandbox.before_call = None
+        over.set()
 
 
 def free_port():

@@ -5,7 +5,7 @@ import signal
 import sqlite3
 from contextlib import closing
 
-from processes import TOKEN, Program, truth, wait_until
+from processes import TOKEN, Program, no_further, truth, wait_until
 
 from semysync.sandbox import Sandbox
 
@@ -35,9 +35,8 @@ def test_a_load_that_is_killed_again_and_again_ends_with_the_whole_account(tmp_p
 
 def killed_after(requests, program, sandbox, chance):
     """Start `sync` and kill it after so many requests; tell whether it had not ended by itself."""
-    wanted = len(sandbox.requests) + requests
-    with program.running("sync") as process:
-        wait_until(lambda: len(sandbox.requests) >= wanted or process.poll() is not None)
+    with no_further(sandbox, requests) as is_there, program.running("sync") as process:
+        wait_until(lambda: is_there() or process.poll() is not None)
         spin(chance.randint(0, 20_000))
         process.kill()
         return process.wait() == -signal.SIGKILL

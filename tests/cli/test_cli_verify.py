@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from drafting import change
-from processes import end, wait_until
+from processes import end, no_further, wait_until
 
 from semysync.model import Box
 
@@ -154,10 +154,11 @@ def test_a_service_that_does_not_answer_is_told(synced, sandbox, switches, code)
 
 
 def test_ctrl_c_says_how_to_go_on(synced, sandbox):
-    sandbox.set(cap=20, delay_s=0.05)
+    sandbox.set(cap=20)
+    sandbox.order_fault("hang", nth=6)
     sandbox.requests.clear()
     with synced.running("verify", "--all") as process:
-        wait_until(lambda: len(sandbox.requests) > 4, process)
+        wait_until(lambda: len(sandbox.requests) == 6, process)
         code, said = end(process, signal.SIGINT)
 
     assert code == 1
@@ -172,14 +173,14 @@ def test_a_run_that_is_killed_again_and_again_says_the_same_in_the_end(synced, s
     chance = random.Random(5)
     sandbox.set(cap=6, delay_s=0.005)
     expected = set(spoil(synced, sandbox))
-    killed = 0
-    while killed < 6:
-        wanted = len(sandbox.requests) + chance.randint(2, 8)
-        with synced.running("verify", "--all", *repair) as process:
-            wait_until(lambda n=wanted: len(sandbox.requests) >= n or process.poll() is not None)
+    for _ in range(6):
+        with (
+            no_further(sandbox, chance.randint(2, 8)) as is_there,
+            synced.running("verify", "--all", *repair) as process,
+        ):
+            wait_until(is_there, process)
             process.kill()
-            assert process.wait() == -signal.SIGKILL, "it ended before it could be killed"
-        killed += 1
+            assert process.wait() == -signal.SIGKILL
 
     facts = json.loads(synced.run("verify", "--all", "--json", *repair).stdout)
 
