@@ -50,6 +50,7 @@ def test_a_low_battery_is_told_once(sandbox, look):
     phone.raw = {"bat": "16"}
     look(0)
     phone.raw = {"bat": "15"}
+    told = look(1)
 
-    assert look(1)[-1] == ("device.battery_low", phone.id)
-    assert look(1) == look(1)
+    assert told[-1] == ("device.battery_low", phone.id)
+    assert look(1) == told
