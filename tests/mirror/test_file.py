@@ -8,16 +8,20 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import time
 from contextlib import closing
 from itertools import combinations, permutations
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from children import MS_RDONLY, MS_REMOUNT, Died, child, in_child, mount, needs_root, own_mounts
 from children import place_for_all as make_place
+from processes import PATIENCE_S
 from structlog.testing import capture_logs
 
 from semysync.errors import MirrorBusy, MirrorUnusable
+from semysync.mirror import lock
 from semysync.mirror.access import correct_modes, mode_in
 from semysync.mirror.file import (
     SCHEMA_VERSION,
@@ -652,18 +656,28 @@ def test_a_right_ends_with_its_holder_however_that_ends(tmp_path):
         pass
 
 
-def test_what_a_holder_was_just_starting_when_it_was_killed_is_waited_for(tmp_path):
+def test_what_a_holder_was_just_starting_when_it_was_killed_is_waited_for(tmp_path, monkeypatch):
     # Between its fork and its exec such a child has the open file, and with that the lock.
     mirror = tmp_path / "semysync.db"
     script = (
-        "import os, signal, sys, time; from pathlib import Path; from semysync.mirror.lock import *;"
+        "import os, signal, sys; from pathlib import Path; from semysync.mirror.lock import *;"
         "lock = Lock(Path(sys.argv[1]), Right.SENDER);"
-        "os.kill(os.getpid(), signal.SIGKILL) if os.fork() else time.sleep(0.2)"
+        "os.kill(os.getpid(), signal.SIGKILL) if os.fork() else sys.stdin.read()"
     )
-    subprocess.run([sys.executable, "-c", script, mirror], check=False)
+    holder = subprocess.Popen([sys.executable, "-c", script, mirror], stdin=subprocess.PIPE)
+    holder.wait()
+    waits = []
+
+    def wait(seconds):
+        holder.stdin.close()  # so that the child ends
+        waits.append(seconds)
+        time.sleep(seconds)
+
+    monkeypatch.setattr(lock, "HEIR_S", PATIENCE_S)
+    monkeypatch.setattr(lock, "time", SimpleNamespace(monotonic=time.monotonic, sleep=wait))
 
     with Lock(mirror, Right.SENDER):
-        pass
+        assert waits
 
 
 def test_a_right_that_outlives_its_holder_for_long_is_not_waited_for(tmp_path, monkeypatch):
