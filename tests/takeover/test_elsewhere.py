@@ -11,8 +11,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
-import pytest
-from machines import Machine
 from needing import tool
 from processes import free_port, wait_until
 
@@ -30,13 +28,6 @@ def snippet(heading, language, number=0):
     section = README.read_text(encoding="utf-8").partition(f"\n### {heading}\n")[2]
     blocks = re.findall(rf"```{language}\n(.*?)```", section.partition("\n## ")[0], re.DOTALL)
     return blocks[number]
-
-
-@pytest.fixture
-def one(tmp_path, sandbox):
-    machine = Machine(tmp_path, "one", sandbox)
-    machine.mirror_here()
-    return machine
 
 
 def environment(**more):

@@ -31,14 +31,6 @@ from semysync.mirror.store import Store
 NOW = datetime(2026, 11, 26, 9, 0, tzinfo=UTC)
 
 
-@pytest.fixture
-def one(tmp_path, sandbox):
-    """A machine with a mirror."""
-    machine = Machine(tmp_path, "one", sandbox)
-    machine.mirror_here()
-    return machine
-
-
 def settings(machine):
     return Replica(url=machine.url, socket=str(machine.socket), program=LITESTREAM)
 
