@@ -30,6 +30,13 @@ from semysync.sandbox import Sandbox
 from semysync.service.client import Client
 
 
+def made_in(folder):
+    """Make an empty mirror in a folder."""
+    mirror = Path(folder) / "semysync.db"
+    mirror.write_bytes(blank_mirror())
+    return mirror
+
+
 def main():
     options = argparse.ArgumentParser()
     options.add_argument("--messages", type=int, default=100_000)
@@ -37,14 +44,12 @@ def main():
     given = options.parse_args()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     clock = Time()
-    folder = Path(tempfile.mkdtemp(prefix="semysync-bench-"))
-    mirror = folder / "semysync.db"
-    mirror.write_bytes(blank_mirror())
     with (
+        tempfile.TemporaryDirectory(prefix="semysync-bench-") as folder,
         Sandbox(messages=given.messages, devices=3, clock=clock.now) as sandbox,
         Client(sandbox.token, base_url=sandbox.base_url, timeout_s=30) as client,
-        Store.open(mirror) as store,
-        Purges(mirror) as log,
+        Store.open(made_in(folder)) as store,
+        Purges(store.path) as log,
     ):
         sync = Sync(client, store, Puller(account=client, mirror=store, now=clock.now))
         sync.once()
