@@ -150,8 +150,7 @@ def send(
     path = reader_path(config, database)
     with writing_drafts(path) as conn:
         seen = drafts.last_event(conn)
-        added = insert(conn, fields)
-        draft = drafts.one(conn, added.id) if added.id else None
+        added, draft = insert(conn, fields)
         if not as_json:
             click.echo(what_became(added, draft, key))
         elif wait is None or draft is None:
@@ -194,11 +193,14 @@ def wording(phone: str | None, text: str | None, kind: str | None) -> str:
     return given.rstrip("\r\n")
 
 
-def insert(conn: sqlite3.Connection, fields: Mapping[str, object]) -> Added:
-    """Insert a draft, or end with the sentence on what is wrong with it."""
+def insert(
+    conn: sqlite3.Connection, fields: Mapping[str, object]
+) -> tuple[Added, sqlite3.Row | None]:
+    """Insert a draft and read it before others do, or end with what is wrong with it."""
     try:
         with writing(conn):
-            return add(conn, fields)
+            added = add(conn, fields)
+            return added, drafts.one(conn, added.id) if added.id else None
     except NotAllowed as exc:
         complain(str(exc))
         sys.exit(2)

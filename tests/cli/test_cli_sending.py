@@ -402,6 +402,29 @@ def test_wait_ends_as_the_message_does(program, ending, code):
         assert facts["draft"]["status"] == status_of(program, 1)
 
 
+# The program, where another deletes a draft as soon as it is there.
+UNWANTED = """
+from semysync.cli import main, sending
+insert = sending.insert
+def unwanted(conn, fields):
+    added = insert(conn, fields)
+    conn.execute("update outbox set status = 'cancelling'")
+    conn.execute("delete from outbox")
+    return added
+sending.insert = unwanted
+main()
+"""
+
+
+@pytest.mark.parametrize(("options", "code"), [((), 0), (("--wait",), 1)])
+def test_a_draft_that_another_deletes_at_once_was_added_all_the_same(program, options, code):
+    ended = program.run("send", PHONE, "Hello", *options, code=UNWANTED)
+
+    assert ended.returncode == code
+    assert ended.stdout.startswith(f"Draft 1 to {PHONE} is queued.\n")
+    assert ("draft 1 is deleted" in ended.stderr) == bool(options)
+
+
 def test_wait_is_for_later_when_the_time_is_over(program):
     ended = program.run("send", PHONE, "Hi", "--wait", "0.2")
 
