@@ -15,7 +15,8 @@ from nursery import like_anybody
 
 PR_SET_CHILD_SUBREAPER = 36
 FILE = str(Path(__file__).with_name("nursery.py"))
-LANG = "C.UTF-8"
+#: what every process is told that a test starts, wherever it is run: language and zone
+USUAL = {"LANG": "C.UTF-8", "TZ": "UTC"}
 #: variables that are read while an interpreter starts, or while it imports the program
 EARLY = ("PYTHON", "LC_", "LD_", "MALLOC_", "GLIBC_", "PROMETHEUS_", "TZ")
 #: what a process is told so that its coverage is measured with that of the tests
@@ -68,7 +69,7 @@ class Nursery:
                     *(sys.executable, FILE, str(other.fileno())),
                     *(["web"] if self._web else []),
                 ],
-                env={"PATH": os.environ["PATH"], "LANG": LANG} | MEASURED,
+                env={"PATH": os.environ["PATH"]} | USUAL | MEASURED,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 pass_fds=(other.fileno(),),
@@ -145,8 +146,8 @@ def can_be_born(env, preexec_fn, others):
     return (
         preexec_fn in {None, like_anybody}
         and env is not None
-        and env.get("LANG") == LANG
-        and not any(name.startswith(EARLY) for name in env)
+        and USUAL.items() <= env.items()
+        and not any(name.startswith(EARLY) for name in env.keys() - USUAL)
         # Signals as they are usual; no other user, group, umask or session.
         and list(others) == [True, None, None, None, -1, False, -1]
     )

@@ -13,7 +13,7 @@ from random import SystemRandom
 from threading import Event
 
 from blank import lay_blank
-from born import MEASURED, Born, run
+from born import MEASURED, USUAL, Born, run
 from nursery import like_anybody
 
 from semysync.cli.pulling import make_sync, open_store
@@ -58,8 +58,8 @@ class Program:
         self.mirror = home / "data" / "semysync" / "semysync.db"
         self.config = home / "config" / "semysync" / "config.toml"
         self.env = {
+            **USUAL,
             "PATH": os.environ["PATH"],
-            "LANG": "C.UTF-8",
             "TERM": "xterm",
             "HOME": str(home),
             "TMPDIR": str(home),

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from born import Born, Nursery, run
+from born import USUAL, Born, Nursery, run
 from nursery import like_anybody
 from processes import PATIENCE_S, Program
 
@@ -80,7 +80,7 @@ def test_it_sees_what_a_started_one_sees(program):
 def test_it_has_no_variable_that_it_is_not_given(program):
     command = program._command([], "import os; print(dict(os.environ))")
 
-    assert run(command, env={"LANG": "C.UTF-8"}).stdout == b"{'LANG': 'C.UTF-8'}\n"
+    assert run(command, env=USUAL).stdout == f"{USUAL}\n".encode()
 
 
 @pytest.mark.parametrize("args", [["--help"], ["status", "--nonsense"], ["none"]])
