@@ -490,3 +490,14 @@ def test_numbers_have_a_measure(complaint):
     (said,) = complaint(f"[api]\nrequests_per_minute = {'9' * 400}")
 
     assert "at most 1000000000" in said
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["[database]\nevents_days", "[pull]\nverify_days", "[purge]\ninbox_days", "[purge]\nsent_days"],
+)
+def test_who_means_for_ever_by_a_million_days_is_told_the_most(read, complaint, key):
+    (said,) = complaint(f"{key} = 1000000")
+
+    assert said.endswith("and at most 36500")
+    assert read(f"{key} = 36500").source

@@ -21,7 +21,8 @@ Seconds = Annotated[int, msgspec.Meta(ge=1, le=366 * 24 * 3600)]
 Positive = Annotated[int, msgspec.Meta(ge=1, le=10**9)]
 Limit = Annotated[int, msgspec.Meta(ge=0)]  # 0 is none
 Percent = Annotated[int, msgspec.Meta(ge=0, le=100)]
-PurgeDays = Annotated[int, msgspec.Meta(ge=3)]
+Days = Annotated[int, msgspec.Meta(ge=1, le=36_500)]  # farther back there may be no date
+PurgeDays = Annotated[int, msgspec.Meta(ge=3, le=36_500)]
 Batch = Annotated[int, msgspec.Meta(ge=1, le=50)]
 DeviceChoice = Annotated[int, msgspec.Meta(ge=1)] | str | list[int]
 History = Literal["all", "none"] | date
@@ -47,7 +48,7 @@ class Database(msgspec.Struct, frozen=True, kw_only=True):
     """Where the mirror is."""
 
     path: str | None = None
-    events_days: Positive = 90
+    events_days: Days = 90
 
 
 class Pull(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,7 +58,7 @@ class Pull(msgspec.Struct, frozen=True, kw_only=True):
     sent_s: Seconds = 20
     devices_s: Seconds = 60
     account_s: Seconds = 3600
-    verify_days: Positive = 3
+    verify_days: Days = 3
     history: History = "all"
     lookback_s: Seconds = 600
     scope: Literal["auto", "account", "device"] = "auto"
