@@ -21,6 +21,8 @@ from semysync.mirror.file import explained
 from semysync.mirror.outbox.drafts import open_outbox
 from semysync.mirror.reading import person
 
+NAMED = 10  #: so many drafts are named in a sentence
+
 
 @click.command(
     epilog=examples("semysync forget +79201234567", "semysync forget +79201234567 --yes --json")
@@ -64,8 +66,9 @@ def forget(
                 sys.exit(1)
             gone = person.forget(conn, theirs)
     except person.OnTheirWay as exc:  # it may have come while somebody was asked
-        numbers = ", ".join(map(str, exc.drafts[:10])) + (" …" if len(exc.drafts) > 10 else "")
-        complain(f"drafts to {contact} are not finished: first `semysync cancel {numbers}`")
+        ids = " ".join(map(str, exc.drafts[:NAMED]))
+        more = f", and {len(exc.drafts) - NAMED:,} more" if len(exc.drafts) > NAMED else ""
+        complain(f"drafts to {contact} are not finished: first `semysync cancel {ids}`{more}")
         sys.exit(1)
     if as_json:
         print_json({"messages": gone.messages, "drafts": gone.drafts})

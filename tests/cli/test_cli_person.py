@@ -1,6 +1,7 @@
 """`export --person` and `forget`: one person's data, all of it and nothing else."""
 
 import json
+import re
 import sqlite3
 from contextlib import closing
 
@@ -149,7 +150,7 @@ def test_a_draft_that_is_on_its_way_must_be_cancelled_first(known):
     ended = known.run("forget", ANNA, "--yes")
 
     assert ended.returncode == 1
-    assert "first `semysync cancel 4`" in ended.stderr
+    assert "first `semysync cancel 4`\n" in ended.stderr
     assert known.ask("select count(*) from inbox where contact = '+79201234567'") == [(1,)]
 
 
@@ -168,6 +169,17 @@ def test_a_draft_that_comes_while_a_person_is_asked_is_told_and_nothing_is_remov
         "outbox_keys": before["outbox_keys"] + 1,
         "events": before["events"] + 1,
     }
+
+
+def test_what_is_to_be_cancelled_first_can_be_typed_as_it_is_said(known):
+    for _ in range(12):
+        change(known, "insert into outbox (phone, text) values (?, 'Not yet')", ANNA)
+
+    said = known.run("forget", ANNA, "--yes").stderr
+    words = re.search(r"first `semysync (.*)`, and 2 more\n", said)[1].split()
+
+    assert known.run(*words).returncode == 0
+    assert known.ask("select count(*) from outbox where status = 'queued'") == [(2,)]
 
 
 def test_nobody_is_forgotten_without_being_asked(known):
