@@ -81,10 +81,7 @@ def verify(
         raise click.UsageError("--days, --since and --all exclude each other: give one of them.")
     settings, path = configured(config, database)
     log.silence()
-    today = datetime.now(UTC).date()
-    first = (
-        since.date() if since else today - timedelta(days=(days or settings.pull.verify_days) - 1)
-    )
+    first = None if everything else first_day(days or settings.pull.verify_days, since)
     try:
         with (
             client_for(settings, settings.token()) as client,
@@ -92,9 +89,9 @@ def verify(
             progress_bars(stay=False) as watch,
         ):
             sync = make_sync(settings, client, store, lambda _: None)
-            outcome, report = sync.verify(None if everything else first, repair=repair, watch=watch)
+            outcome, report = sync.verify(first, repair=repair, watch=watch)
             if report:
-                _show(report, None if everything else first, as_json=as_json)
+                _show(report, first, as_json=as_json)
                 left = report.audit.left()
     except KeyboardInterrupt:
         complain("stopped; the same command goes on where it was, until tomorrow")
@@ -103,6 +100,16 @@ def verify(
         finish([outcome])
     elif left or report.unproven:
         sys.exit(1)
+
+
+def first_day(days: int, since: datetime | None) -> date:
+    """Return the first of so many days, today the last; or the day that is named, if it has come."""
+    now = datetime.now(UTC)
+    if since is None:
+        return now.date() - timedelta(days=days - 1)
+    if since.date() > max(now.date(), now.astimezone().date()):
+        raise click.UsageError(f"--since: {since:%Y-%m-%d} has not come yet")
+    return min(since.date(), now.date())  # where it has come here, it may be yet to come in UTC
 
 
 def _show(report: "Report", since: date | None, *, as_json: bool) -> None:

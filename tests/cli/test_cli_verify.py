@@ -127,6 +127,22 @@ def test_what_makes_no_sense_is_a_mistake_in_usage(program, options):
     assert program.run("verify", *options).returncode == 2
 
 
+def test_a_day_to_come_is_none_to_begin_with(program):
+    ended = program.run("verify", "--since", "2999-12-31")
+
+    assert ended.returncode == 2
+    assert "--since: 2999-12-31 has not come yet" in ended.stderr
+
+
+def test_a_day_that_has_come_here_and_not_yet_in_utc_is_today(synced):
+    here = datetime.now(UTC) + timedelta(hours=23, minutes=59)
+
+    ended = synced.run("verify", "--since", f"{here:%Y-%m-%d}", "--json", TZ="HERE-23:59")
+
+    assert ended.returncode == 0
+    assert json.loads(ended.stdout)["since"] == f"{datetime.now(UTC):%Y-%m-%d}"
+
+
 def test_what_was_never_loaded_cannot_be_compared(program, sandbox):
     program.configure(sandbox.base_url)
     program.mirror_here()
