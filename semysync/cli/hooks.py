@@ -48,7 +48,7 @@ def hooks(
     what was skipped by `hooks skip` is shown, and no reason for that.
     """
     if context.invoked_subcommand:  # it has these options, too: they may stand before its name
-        here = {"config": config, "database": database}
+        here = {"config": config, "database": database, "as_json": as_json}
         context.default_map = dict.fromkeys(("test", "replay", "skip"), here)
         return
     settings, path = configured(config, database)
@@ -219,8 +219,11 @@ def replay(
 @config_option
 @database_option
 @click.option("--all", "everything", is_flag=True, help="Skip all events that are still to come.")
+@json_option
 @click.argument("name")
-def skip(config: Path | None, database: Path | None, everything: bool, name: str) -> None:
+def skip(
+    config: Path | None, database: Path | None, everything: bool, name: str, as_json: bool
+) -> None:
     """
     Let a hook go on behind the event that it cannot deliver.
 
@@ -236,7 +239,10 @@ def skip(config: Path | None, database: Path | None, everything: bool, name: str
     if to is None:
         why = "has seen every event" if everything else "stands at no event that fails"
         raise click.UsageError(f"{name} {why}: there is nothing to skip")
-    click.echo(f"{name} goes on behind event {to}")
+    if as_json:
+        print_json({"hook": name, "position": to})
+    else:
+        click.echo(f"{name} goes on behind event {to}")
     tell_if_nobody_runs(path)
 
 

@@ -207,8 +207,8 @@ def test_options_may_stand_before_the_name_of_the_command(behind):
     elsewhere = behind.config.rename(behind.config.with_name("elsewhere.toml"))
     tried = behind.run("hooks", "--config", elsewhere, "test", "broken")
     skipped = behind.run(
-        "hooks", "--database", behind.mirror, "skip", "broken", "--config", elsewhere
+        "hooks", "--database", behind.mirror, "--json", "skip", "broken", "--config", elsewhere
     )
 
     assert "it ended with 1" in tried.stderr
-    assert "behind event 1" in skipped.stdout
+    assert json.loads(skipped.stdout) == {"hook": "broken", "position": 1}

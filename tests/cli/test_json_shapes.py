@@ -50,6 +50,7 @@ CALLS = {
     "hooks": "hooks",
     "hooks test": "hooks test tell",
     "hooks replay": "hooks replay tell --from 1",
+    "hooks skip": "hooks skip tell --all",
     "help sql": "help sql",
     "help sql NAME": "help sql unanswered",
     "init": "init --config other.toml --base-url {url} --token-file token",
