@@ -28,9 +28,10 @@ def doctor(config: Path | None, database: Path | None, as_json: bool) -> None:
     """
     Check everything that semysync needs, and say what to do where something is wrong.
 
-    The configuration, the token, the service, the clock and its zone, the disk, the SQLite library,
-    the mirror and who may open it, how old it is, the daemon and its unit, the copies. It changes
-    nothing, and works whether the daemon runs or not, and without a token or a network.
+    The configuration, the token, the secrets of webhooks, the service, the clock and its zone, the
+    disk, the SQLite library, the mirror and who may open it, how old it is, the daemon and its
+    unit, the copies and the replica. It changes nothing, and works whether the daemon runs or not,
+    and without a token or a network.
 
     Ends with 1 where something is wrong, with 69 where the service refuses the token.
     """

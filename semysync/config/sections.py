@@ -199,9 +199,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
         Raises `ConfigError` where their file can't be read, or holds what can be none.
         """
-        if not self.http.webhook_secrets_file:
+        path = self.webhook_secrets_path()
+        if path is None:
             return self.http.webhook_secrets
-        path = self._path(self.http.webhook_secrets_file)
         try:
             secrets = path.read_text(encoding="utf-8").split()
         except (OSError, UnicodeDecodeError) as exc:
@@ -210,6 +210,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         if why := wrong_secrets(secrets) or (None if secrets else "one secret a line"):
             raise ConfigError(f"{path}, `webhook_secrets_file` in [http]: expected {why}")
         return secrets
+
+    def webhook_secrets_path(self) -> Path | None:
+        """Return the file that the configuration names for them; None where it names none."""
+        file = self.http.webhook_secrets_file
+        return self._path(file) if file else None
 
     def locale(self) -> Locale:
         """Return what there is to know of zones and numbers for writing the mirror."""

@@ -118,6 +118,18 @@ def token(missing: str, file: File | None, asked: Asked) -> Iterator[Check]:
         yield Check("token", State.NOTE, "there is one; whether the service takes it is not known")
 
 
+def webhooks(mistake: str, file: File | None) -> Iterator[Check]:
+    """Judge the file of the webhooks' secrets: whether it can be used, and who can read it."""
+    if mistake:
+        fix = "see that whoever runs the daemon can read it, and that it has one secret a line"
+        yield Check("webhooks", State.WRONG, mistake, fix)
+    elif file and file.mode & 0o007:
+        says = f"everybody on this machine can read {file.path}"
+        yield Check("webhooks", State.WRONG, says, f"chmod o= {file.path}")
+    elif file:
+        yield Check("webhooks", State.OK, f"their secrets are in {file.path}")
+
+
 def service(address: str, asked: Asked) -> Iterator[Check]:
     """Judge whether the service answers."""
     if asked.accepted or asked.refused:

@@ -64,6 +64,7 @@ def examined(
         file = _file(path) if path else None
         for check in checks.token(missing, file, asked):
             yield check, asked.refused
+        yield from _of(checks.webhooks(*_webhook_secrets(settings)))
         yield from _of(checks.service(settings.api.base_url, asked))
         yield from _of(checks.clock(asked))
     yield from _of(checks.sqlite(_sqlite()))
@@ -161,6 +162,18 @@ def _token(settings: Config, mistakes: str) -> tuple[str, str]:
         return "", settings.token()
     except ConfigError as exc:
         return str(exc), ""
+
+
+def _webhook_secrets(settings: Config) -> tuple[str, File | None]:
+    """Return what is wrong with the file of the webhooks' secrets, and the file."""
+    path = settings.webhook_secrets_path()
+    if path is None:
+        return "", None
+    try:
+        settings.webhook_secrets()
+    except ConfigError as exc:
+        return str(exc), None
+    return "", _file(path)
 
 
 def _asked(settings: Config, token: str, connect: Connect) -> Asked:

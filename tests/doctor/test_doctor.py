@@ -283,6 +283,25 @@ def test_a_systemctl_without_systemd_is_no_finding(synced):
     assert "unit" not in found
 
 
+def test_the_file_of_the_webhooks_secrets_is_looked_at(synced, sandbox):
+    secrets = synced.config.with_name("webhooks")
+    secrets.write_text("7d1f0c0d8a5b4c5e9f6a2b3c4d5e6f70\n")
+    secrets.chmod(0o644)
+    synced.configure(sandbox.base_url, rest="[http]\nwebhook_secrets_file = 'webhooks'\n")
+
+    open_to_all = examine(synced)
+    secrets.chmod(0o600)
+    private = examine(synced)
+    secrets.write_text("short\n")
+    of_no_use = examine(synced)
+
+    assert [code for code, _ in (open_to_all, private, of_no_use)] == [1, 0, 1]
+    assert open_to_all[1]["webhooks"]["fix"] == f"chmod o= {secrets}"
+    assert private[1]["webhooks"]["says"] == f"their secrets are in {secrets}"
+    assert f"{secrets}, `webhook_secrets_file` in [http]: " in of_no_use[1]["webhooks"]["says"]
+    assert "short" not in of_no_use[1]["webhooks"]["says"]
+
+
 def test_it_changes_nothing(synced):
     def state():
         return {
