@@ -40,12 +40,14 @@ def drill(config: Path | None, database: Path | None, as_json: bool, folder: Pat
     from semysync.mirror.access import real
     from semysync.mirror.copies import drill as drills
     from semysync.mirror.copies.replica import litestream_of, place_of
+    from semysync.mirror.file import must_exist
     from semysync.times import utc_text
 
     settings, path = configured(config, database)
     replica = place_of(settings.replica)
     if replica is None:
         raise ConfigError("there is no replica to try: set `url` in [replica]")
+    must_exist(path)
     where = folder or real(path).parent
     try:
         with ending_tidily(), progress() as watch:

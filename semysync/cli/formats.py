@@ -39,10 +39,10 @@ def new_file(path: Path, *, force: bool) -> Iterator[BinaryIO]:
 
     It is as private as the mirror. Ends with a sentence where there is one already, or no room.
     """
-    if path.exists() and not force:
-        raise click.UsageError(f"{path} is there already: name another, or say --force")
     part = path.with_name(f"{path.name}.part")
     try:
+        if path.exists() and not force:
+            raise click.UsageError(f"{path} is there already: name another, or say --force")
         path.parent.mkdir(parents=True, exist_ok=True)
         number = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:

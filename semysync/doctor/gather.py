@@ -81,7 +81,7 @@ def _mirror(settings: Config, mirror: Path) -> Iterator[Check]:
     folder = _file(place.parent)
     if folder:
         yield from checks.disk(_disk(place))
-    if not place.exists() and folder and os.access(place.parent, os.X_OK):
+    if folder and os.access(place.parent, os.X_OK) and not place.exists():
         says = f"there is no mirror at {mirror} yet"
         fix = "`semysync sync`, or `semysync run`, makes it"
         yield Check("database", State.WRONG, says, fix)
@@ -217,7 +217,10 @@ def _members(group: str) -> list[str]:
 def _disk(mirror: Path) -> Disk:
     folder = mirror.parent
     found = os.statvfs(folder)
-    size = sum(file.stat().st_size for file in files_of(mirror) if file.exists())
+    size = 0
+    for file in files_of(mirror):
+        with suppress(OSError):  # it may not be there, and we may not look
+            size += file.stat().st_size
     free_files = found.f_favail if found.f_files else None  # some kinds have no such limit
     return Disk(shutil.disk_usage(folder).free, free_files, _kind(folder), size)
 

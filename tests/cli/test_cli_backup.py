@@ -50,6 +50,15 @@ def test_a_folder_that_may_not_be_written_is_told(synced, tmp_path):
     assert "choose another by --to" in ended.stderr
 
 
+def test_a_copy_where_we_may_not_look_is_told(synced, tmp_path):
+    (tmp_path / "closed").mkdir(mode=0o000)
+
+    ended = synced.run("backup", "--check", "closed/semysync.db")
+
+    assert ended.returncode == 78
+    assert ended.stderr == "semysync: cannot look for closed/semysync.db: Permission denied\n"
+
+
 def test_without_a_folder_it_says_how_to_name_one(synced):
     ended = synced.run("backup")
 

@@ -177,6 +177,15 @@ def test_without_the_extra_parquet_says_what_to_install_and_leaves_nothing(talk)
     assert not list(talk.home.glob("x.parquet*"))
 
 
+def test_a_folder_that_we_may_not_enter_takes_no_file(talk):
+    (talk.home / "closed").mkdir(mode=0o000)
+
+    ended = talk.run("export", "--out", "closed/messages.csv")
+
+    assert ended.returncode == 1
+    assert "cannot write closed/messages.csv: Permission denied" in ended.stderr
+
+
 def test_no_room_leaves_no_half_file(talk):
     change(talk, "update inbox set text = hex(zeroblob(100000))")
 

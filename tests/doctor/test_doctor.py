@@ -206,6 +206,18 @@ def test_a_mirror_that_we_may_not_open_is_explained(synced):
     assert "chmod u+rwX" in found["access"]["fix"]
 
 
+@pytest.mark.parametrize("above", [0, 1], ids=["the mirror's", "one above"])
+def test_a_folder_that_we_may_not_enter_is_explained(synced, above):
+    folder = synced.mirror.parents[above]
+    folder.chmod(0o000)
+
+    code, found = examine(synced)
+
+    assert code == 1
+    assert found["access"]["says"].startswith(f"you may not enter {folder}, which belongs to ")
+    assert found["access"]["fix"]
+
+
 def test_a_wrong_zone_is_found(synced, sandbox):
     change(synced, "insert or replace into settings values ('utc_offset', '180')")
     synced.configure(sandbox.base_url, api='timezone = "+06:00"')

@@ -274,6 +274,17 @@ def test_a_drill_that_the_mirror_cannot_note_is_told_all_the_same(program):
     assert "the mirror could not note what came of it: " in ended.stderr
 
 
+def test_a_drill_where_there_is_no_mirror_or_no_way_to_the_folder_is_told(program):
+    without = program.run("drill")
+    Store.migrate(program.mirror).close()
+    (program.home / "closed").mkdir(mode=0o000)
+    closed = program.run("drill", "--to", "closed/below")
+
+    assert (without.returncode, closed.returncode) == (78, 75)
+    assert without.stderr.startswith(f"semysync: there is no mirror at {program.mirror} yet: ")
+    assert closed.stderr == "semysync: there is no folder closed/below: choose another by --to\n"
+
+
 def test_a_sync_sends_nothing_while_the_place_is_not_to_be_seen(program, sandbox, place):
     Store.migrate(program.mirror).close()
     program.run("send", "+79201234567", "Hello")

@@ -125,7 +125,11 @@ def check(copy: Path, watch: Watch) -> Proof:
 
     Raises `MirrorUnusable` where it is no mirror, or cannot be opened.
     """
-    if not copy.is_file():
+    try:
+        there = copy.is_file()
+    except OSError as exc:
+        raise MirrorUnusable(f"cannot look for {copy}: {exc.strerror}") from None
+    if not there:
         raise MirrorUnusable(f"there is no file {copy}")
     with closing(sqlite3.connect(f"{real(copy).as_uri()}?mode=ro", uri=True)) as conn:
         conn.set_progress_handler(lambda: watch("checking", None), STEPS)
