@@ -6,10 +6,16 @@ from pathlib import Path
 
 import click
 
-from semysync.cli.options import config_option, database_option, examples, json_option
+from semysync.cli.options import (
+    config_option,
+    database_option,
+    examples,
+    json_option,
+    named_mirror,
+)
 from semysync.cli.printing import one_line, print_json
 from semysync.cli.status import paint
-from semysync.config import Config, load
+from semysync.config import Config, find, load
 from semysync.errors import ConfigError
 
 PATIENCE_S = 15  #: for the answer of the service
@@ -46,12 +52,12 @@ def doctor(config: Path | None, database: Path | None, as_json: bool) -> None:
     mistakes = ""
     try:
         settings = load(config)
-    except ConfigError as exc:
-        mistakes, settings = str(exc), Config(source=config)
+    except ConfigError as exc:  # the rest is examined as far as it can be without it
+        source = find(config)
+        mistakes, settings = str(exc), Config(source=source and source.absolute())
     api = msgspec.structs.replace(settings.api, timeout_s=min(settings.api.timeout_s, PATIENCE_S))
     settings = msgspec.structs.replace(settings, api=api)
-    named = os.environ.get("SEMYSYNC_DATABASE")
-    mirror = database or (Path(named) if named else settings.mirror())
+    mirror = named_mirror(database) or settings.mirror()
     found, refused = [], False
     for check, is_no in examined(settings, mistakes, mirror, client_for):
         found.append(check)

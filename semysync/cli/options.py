@@ -53,15 +53,16 @@ def configured(config: Path | None, database: Path | None) -> tuple[Config, Path
     A mirror that is named needs no configuration: the default one will do where there is none.
     """
     settings = load(config)
-    return settings, _named(database) or settings.mirror()
+    return settings, named_mirror(database) or settings.mirror()
 
 
 def reader_path(config: Path | None, database: Path | None) -> Path:
     """Return the mirror for a command that only reads: named, it needs no valid configuration."""
-    return _named(database) or load(config).mirror()
+    return named_mirror(database) or load(config).mirror()
 
 
-def _named(database: Path | None) -> Path | None:
+def named_mirror(database: Path | None) -> Path | None:
+    """Return the mirror that is named otherwise than by a configuration; None where none is."""
     named = os.environ.get("SEMYSYNC_DATABASE")
     return database or (Path(named) if named else None)
 

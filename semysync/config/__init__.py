@@ -8,7 +8,7 @@ with values that are well-formed is in `mistakes`, and for hooks and the listene
 
 from semysync.config.hooks import Hook
 from semysync.config.listening import Http
-from semysync.config.reading import load
+from semysync.config.reading import find, load
 from semysync.config.sections import (
     SYSTEM_CONFIG,
     Api,
@@ -34,6 +34,7 @@ __all__ = [
     "Purge",
     "Replica",
     "Send",
+    "find",
     "load",
     "usual_place",
 ]

@@ -37,7 +37,7 @@ def load(path: Path | None, environ: Mapping[str, str] = os.environ) -> Config:
 
     Raises `ConfigError` with all mistakes, one a line.
     """
-    source = path or next(_usual(environ), None)
+    source = find(path, environ)
     if source is None:
         return Config()
     raw = _toml(source)
@@ -60,6 +60,11 @@ def load(path: Path | None, environ: Mapping[str, str] = os.environ) -> Config:
     # This section is handed on as a whole, to what does not know of the file.
     sections["replica"] = sections["replica"].seen_from(source.absolute().parent)
     return Config(**sections, source=source.absolute())
+
+
+def find(path: Path | None, environ: Mapping[str, str] = os.environ) -> Path | None:
+    """Return the file named, else the first of the usual ones; None where there is none."""
+    return path or next(_usual(environ), None)
 
 
 def _hooks(raw: Any, mistakes: list[str]) -> tuple[Hook, ...]:

@@ -49,7 +49,8 @@ def examined(
     """
     Make every check; with each comes whether the service has refused the token.
 
-    `mistakes` is what was wrong with the configuration; then `settings` are the defaults.
+    `mistakes` is what was wrong with the configuration; then `settings` are the defaults, and the
+    mirror may be elsewhere.
     """
     secrets = (settings.api.token, settings.http.webhook_secrets)
     hooks = (hook.secret or hook.notify for hook in settings.hook)
@@ -68,23 +69,27 @@ def examined(
         yield from _of(checks.service(settings.api.base_url, asked))
         yield from _of(checks.clock(asked))
     yield from _of(checks.sqlite(_sqlite()))
-    yield from _of(_mirror(settings, mirror))
+    yield from _of(_mirror(settings, mirror, sure=not mistakes))
 
 
 def _of(found: Iterator[Check]) -> Iterator[tuple[Check, bool]]:
     yield from ((check, False) for check in found)
 
 
-def _mirror(settings: Config, mirror: Path) -> Iterator[Check]:
+def _mirror(settings: Config, mirror: Path, *, sure: bool) -> Iterator[Check]:
     place = real(mirror)
     unit = _unit(settings.source)
     folder = _file(place.parent)
     if folder:
         yield from checks.disk(_disk(place))
-    if folder and os.access(place.parent, os.X_OK) and not place.exists():
-        says = f"there is no mirror at {mirror} yet"
-        fix = "`semysync sync`, or `semysync run`, makes it"
-        yield Check("database", State.WRONG, says, fix)
+    if _is_absent(place):
+        if sure:
+            says = f"there is no mirror at {mirror} yet"
+            fix = "`semysync sync`, or `semysync run`, makes it"
+            yield Check("database", State.WRONG, says, fix)
+        else:
+            says = f"there is no mirror at {mirror}; the configuration may name another place"
+            yield Check("database", State.NOTE, says, "correct the configuration first")
         yield from checks.daemon(unit, running=None)
         return
     yield from checks.access(obstacle(mirror, writing=True) or "")
@@ -105,6 +110,15 @@ def _mirror(settings: Config, mirror: Path) -> Iterator[Check]:
             "database", State.NOTE if isinstance(exc, MirrorBusy) else State.WRONG, what, fix
         )
     yield from checks.daemon(unit, running=running)
+
+
+def _is_absent(place: Path) -> bool:
+    """Tell whether there surely is no such file; where we may not look there may be one."""
+    try:
+        place.stat()
+    except OSError as exc:
+        return isinstance(exc, FileNotFoundError | NotADirectoryError)
+    return False
 
 
 def _knowing(

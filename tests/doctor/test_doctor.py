@@ -16,6 +16,16 @@ KNOWN = ["config", "token", "service", "clock", "sqlite", "disk", "permissions",
 LATER = ["time zone", "lag", "backup", "daemon"]
 
 
+# The program on a machine where it is set up under systemd, in a folder of ours.
+IN_ETC = """
+from pathlib import Path
+from semysync.config import reading, sections
+reading.SYSTEM_CONFIG = sections.SYSTEM_CONFIG = Path("etc/config.toml").absolute()
+from semysync.cli import main
+main()
+"""
+
+
 @pytest.fixture
 def sandbox():
     with Sandbox(messages=50, devices=2, token=TOKEN) as stand_in:
@@ -132,6 +142,19 @@ def test_a_configuration_with_mistakes_is_shown_with_all_of_them(synced):
     lines = synced.run("doctor").stdout.splitlines()
     at = next(n for n, line in enumerate(lines) if "batch = 900" in line)
     assert lines[at].startswith(" " * 20)  # below what it belongs to
+
+
+def test_with_mistakes_the_mirror_is_looked_for_where_that_configuration_has_it(tmp_path):
+    program = Program(tmp_path)
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc" / "config.toml").write_text("[pull]\ninbox = 3\n")
+
+    code, found = examine(program, code=IN_ETC)
+
+    assert code == 1
+    assert found["config"]["state"] == "wrong"
+    assert found["database"]["state"] == "note"
+    assert "there is no mirror at /var/lib/semysync/semysync.db; " in found["database"]["says"]
 
 
 @pytest.mark.parametrize(
