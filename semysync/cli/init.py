@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -125,7 +126,7 @@ def init(
         for former in kept:
             click.echo(f"Kept:    {former}, which was there before")
         click.echo(f"Written: {path}, and the token in {token_path}; only you can read them.")
-        again = f" --config {path}" if config else ""
+        again = f" --config {shlex.quote(str(path))}" if config else ""
         click.echo(
             f"\nNext:\n  semysync sync{again}\n      loads the history; break it off when you like, it goes on there"
             f"\n  semysync run{again}\n      the daemon: keeps it up to date, and sends"
@@ -144,26 +145,24 @@ def may_stand(path: Path, *, replace: bool, asks: bool) -> None:
             f"there is a configuration at {path}: name another by --config, or say --replace to "
             "put it aside"
         )
-    click.confirm(
-        f"There is a configuration at {path}. Put it aside and write a new one?", abort=True
-    )
+    question = f"There is a configuration at {path}. Put it aside and write a new one?"
+    click.confirm(question, abort=True, err=True)
 
 
 def asked_region() -> str:
     """Ask for the country of national numbers."""
     click.echo(
         "\nIf there are national numbers, such as 8 920 123-45-67, in which country are they?\n"
-        "Without one nothing is guessed, and you can set it later."
+        "Without one nothing is guessed, and you can set it later.",
+        err=True,
     )
+    question = "Country (RU, GB, ...; empty for none)"
     while True:
-        region: str = (
-            click.prompt("Country (RU, GB, ...; empty for none)", default="", show_default=False)
-            .strip()
-            .upper()
-        )
+        typed: str = click.prompt(question, default="", show_default=False, err=True)
+        region = typed.strip().upper()
         if not region or is_region(region):
             return region
-        click.echo("Expected two letters, such as RU.")
+        click.echo("Expected two letters, such as RU.", err=True)
 
 
 def written(path: Path, base_url: str | None, region: str | None) -> str:
@@ -233,9 +232,10 @@ def put_aside(*files: Path) -> list[Path]:
 
 def asked(settings: Config) -> tuple[str, Found]:
     """Ask for the token until the service takes one."""
-    click.echo(f"The token: {WHERE}.")
+    click.echo(f"The token: {WHERE}.", err=True)
     for attempt in range(1, TRIES + 1):
-        token = "".join(click.prompt("Token (it is not shown)", hide_input=True).split())
+        typed: str = click.prompt("Token (it is not shown)", hide_input=True, err=True)
+        token = "".join(typed.split())
         try:
             return token, look(settings, token)
         except Throttled:

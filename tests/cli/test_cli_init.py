@@ -77,6 +77,23 @@ def test_who_gives_up_at_the_question_has_changed_nothing(program, sandbox):
     assert left(program) == {}
 
 
+def test_what_a_person_is_asked_is_no_part_of_the_json(program, sandbox, monkeypatch):
+    command = program._command
+    into_file = ["sh", "-c", 'exec "$0" "$@" > printed.json']
+    monkeypatch.setattr(program, "_command", lambda *given: [*into_file, *command(*given)])
+
+    with typing(program, "--base-url", sandbox.base_url, "--json") as process:
+        process.typist.answers("Token (it is not shown)", TOKEN)
+        process.typist.answers("Country", "xx")
+        process.typist.answers("Country", "ru")
+        shown = process.typist.rest()
+        code = process.wait()
+
+    assert code == 0, shown
+    printed = (program.home / "printed.json").read_text(encoding="utf-8")
+    assert json.loads(printed)["config"] == str(program.config)
+
+
 @pytest.mark.parametrize("answer", ["n", "y"])
 def test_a_configuration_is_put_aside_only_if_the_user_agrees(program, sandbox, answer):
     program.configure(sandbox.base_url, rest="[send]\nenabled = false\n")
