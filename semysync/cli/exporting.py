@@ -1,7 +1,7 @@
 """`export`: messages, or any table or view, as files for other programs."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from itertools import groupby
 from pathlib import Path
@@ -77,6 +77,9 @@ def export(
     complete. TIME is as in `semysync messages`.
     """
     if person is not None:
+        as_lines = form in {None, "jsonl"}
+        others = {"TABLE": what != "messages", "--format": not as_lines, "--by-month": by_month}
+        only_a_person(others | {f"--{name}": bool(value) for name, value in options.items()})
         one_person(person, out, config, database, force=force)
         return
     form = form or (SUFFIXES.get(out.suffix.lower(), "csv") if out and not by_month else "csv")
@@ -98,6 +101,13 @@ def export(
             click.echo(f"{len(files):,} files in {out}")
         else:
             one_file(conn, selected, out, form, force=force)
+
+
+def only_a_person(others: Mapping[str, bool]) -> None:
+    """Refuse what would say that not everything about a person is wanted, or not as JSON lines."""
+    for name, is_given in others.items():
+        if is_given:
+            raise click.UsageError(f"{name} and --person do not go together")
 
 
 def one_person(

@@ -86,6 +86,18 @@ def test_a_person_gets_everything_from_every_table_and_nothing_of_others(known):
     )
 
 
+@pytest.mark.parametrize(
+    "others",
+    [("sent",), ("--format", "csv"), ("--by-month",), ("--since", "7d"), ("--contact", "+1")],
+    ids=lambda others: others[0],
+)
+def test_a_person_gets_no_part_of_it(known, others):
+    ended = known.run("export", "--person", ANNA, *others)
+
+    assert ended.returncode == 2
+    assert "and --person do not go together" in ended.stderr
+
+
 def test_who_is_not_known_gets_a_sentence(known):
     for command in (("export", "--person", "+15550001111"), ("forget", "+15550001111")):
         ended = known.run(*command)
