@@ -52,6 +52,17 @@ def test_each_query_runs(mirror):
     assert drafts(mirror) == [("+79201234567", "Your parcel is here", None, "queued")] * 2
 
 
+def test_each_table_and_view_is_named_with_what_it_holds(mirror):
+    section = re.search(r"^## What is in the file\n(.*?)^## ", README, re.DOTALL | re.MULTILINE)[1]
+    cells = [line.split("|")[1] for line in section.splitlines() if line.startswith("|")]
+    with closing(sqlite3.connect(mirror)) as conn:
+        there = {name for (name,) in conn.execute("select name from pragma_table_list")}
+
+    ours = {name for name in there if not re.search("^_?sqlite_|_fts_", name)}
+
+    assert ours == set(re.findall(r"`(\w+)`", " ".join(cells)))
+
+
 def test_each_link_within_the_project_leads_somewhere():
     prose = re.sub(r"^```.*?^```", "", README, flags=re.DOTALL | re.MULTILINE)
     titles = re.findall(r"^#+ (.+)$", prose, flags=re.MULTILINE)
