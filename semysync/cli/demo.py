@@ -209,7 +209,7 @@ def explain(path: Path) -> None:
         ["contact", "messages", "last"],
         [(row["contact"], f"{row['messages']:>8,}", short_time(row["last"])) for row in rows],
     )
-    program, file = called(), shlex.quote(str(path))
+    program, file = this_program(), shlex.quote(str(path))
     click.echo("\nWhat to type next:\n")
     for command in ("messages", "devices", "status"):
         click.echo(f"  {program} {command} --database {file}")
@@ -219,7 +219,7 @@ def explain(path: Path) -> None:
     )
 
 
-def called() -> str:
+def this_program() -> str:
     """Return what to type to call this program again."""
     program = sys.argv[0]
     if Path(program).name == "__main__.py":

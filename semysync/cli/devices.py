@@ -61,4 +61,4 @@ def note_on(phone: Phone) -> str:
 
 def on_or_off(flag: bool | None) -> str:
     """Say a flag; nothing where it is unknown."""
-    return {True: "on", False: "off"}.get(flag, "") if flag is not None else ""
+    return {True: "on", False: "off", None: ""}[flag]

@@ -13,7 +13,7 @@ import click
 from semysync.cli import completing, formats, pages
 from semysync.cli.messages import as_here, narrowed, narrowing
 from semysync.cli.options import config_option, database_option, examples
-from semysync.cli.printing import complain
+from semysync.cli.printing import complain, counted
 from semysync.cli.reading import reading
 from semysync.mirror.reading import export as exports
 from semysync.mirror.reading import person as persons
@@ -93,12 +93,12 @@ def export(
         wanted = as_here(conn, wanted)
         if form == "html" and out:
             written = pages.write(conn, wanted, out, force=force)
-            click.echo(f"{written:,} conversations: {out / 'index.html'}")
+            click.echo(f"{counted(written, 'conversation')}: {out / 'index.html'}")
             return
         selected = chosen(conn, what, wanted)
         if by_month and out:
             files = each_month(conn, selected, out, form, force=force)
-            click.echo(f"{len(files):,} files in {out}")
+            click.echo(f"{counted(len(files), 'file')} in {out}")
         else:
             one_file(conn, selected, out, form, force=force)
 
@@ -121,7 +121,7 @@ def one_person(
         file = complete.enter_context(formats.new_file(out, force=force)) if out else None
         count = formats.write_lines(file or sys.stdout.buffer, lines)
     if out:
-        click.echo(f"{count:,} rows: {out}")
+        click.echo(f"{counted(count, 'row')}: {out}")
     if not count:
         complain(f"nothing is known of {named}")
         sys.exit(1)
@@ -139,13 +139,13 @@ def one_file(
     conn: Connection, selected: Selection, out: Path | None, form: str, *, force: bool
 ) -> None:
     """Write everything into a file, or to standard output."""
-    with counted(conn, selected, quiet=out is None) as rows:
+    with watched(conn, selected, quiet=out is None) as rows:
         if out is None:
             formats.write(form, sys.stdout.buffer, selected.columns, rows)
             return
         with formats.new_file(out, force=force) as file:
             count = formats.write(form, file, selected.columns, rows)
-    click.echo(f"{count:,} rows: {out}")
+    click.echo(f"{counted(count, 'row')}: {out}")
 
 
 def each_month(
@@ -157,7 +157,7 @@ def each_month(
     place = [column.name for column in selected.columns].index(selected.time)
     in_time = selected.by_time()
     files = []
-    with counted(conn, in_time, quiet=False) as rows, ExitStack() as complete:
+    with watched(conn, in_time, quiet=False) as rows, ExitStack() as complete:
         for month, of_month in groupby(rows, lambda row: exports.month_of(row[place])):
             path = out / f"{selected.name}-{month}.{form}"
             file = complete.enter_context(formats.new_file(path, force=force))
@@ -167,7 +167,7 @@ def each_month(
 
 
 @contextmanager
-def counted(
+def watched(
     conn: Connection, selected: Selection, *, quiet: bool
 ) -> Iterator[Iterator[tuple[object, ...]]]:
     """Yield the rows, with a bar on a terminal that shows how many have gone by."""

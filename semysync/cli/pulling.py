@@ -34,9 +34,7 @@ if TYPE_CHECKING:
 
 @click.command(
     short_help="Bring the mirror up to date once, and send what is due.",
-    epilog=examples(
-        "SEMYSYNC_TOKEN=... semysync sync --database messages.db", "semysync sync --json"
-    ),
+    epilog=examples("semysync sync", "semysync sync --database messages.db --json"),
 )
 @config_option
 @database_option

@@ -195,14 +195,10 @@ def _judged(
     doomed = first.named(expendable.WAYS[box][0], now) if first else None
     sentences = expendable.SENTENCES
     counts = [
-        (str(reason), _sentence(sentences[reason], limits), count)
+        (str(reason), sentences[reason].format(days=limits.days), count)
         for reason, count in reasons.most_common()
     ]
     return counts, doomed.fields() if doomed else {}
-
-
-def _sentence(sentence: str, limits: "Limits") -> str:
-    return sentence.format(days=limits.days)
 
 
 def _print(facts: Mapping[str, Any], settings: Config, *, all_days: bool) -> None:

@@ -158,7 +158,7 @@ def phones(devices: Sequence[Phone]) -> Iterator[str]:
     ]
     heading = "devices"
     for phone, cells in zip(ordered, aligned(rows), strict=False):
-        yield f"{heading:<8} {cells}  {contact_of(phone)}"
+        yield f"{heading:<8} {cells}  {state_of(phone)}"
         heading = ""
     others = [f"{len(there) - SHOWN:,} more in use"] if len(there) > SHOWN else []
     archived, gone = (sum(getattr(p, what) for p in devices) for what in ("archived", "gone"))
@@ -173,7 +173,7 @@ def battery_of(phone: Phone) -> str:
     return "" if phone.battery is None else f"{phone.battery:>3} %"
 
 
-def contact_of(phone: Phone) -> str:
+def state_of(phone: Phone) -> str:
     """Say when a phone was in touch last, and what is wrong with it."""
     at = seen(phone)
     wrong = []
