@@ -20,7 +20,7 @@ systemd-sysusers
 
 # The configuration, and the token in a file that only root can read
 install -d -m 750 -g semysync /etc/semysync
-install -m 640 -g semysync {config} /etc/semysync/{name}.toml
+install -m 640 -g semysync {files}/config.example.toml /etc/semysync/{name}.toml
 install -m 600 /dev/null /etc/semysync/{token}
 editor /etc/semysync/{token}
 
@@ -35,15 +35,13 @@ systemctl enable --now {timer}
 """
 
 
-def commands(
-    account: str | None = None, *, config: Path | None = None, files: Path | None = None
-) -> str:
+def commands(account: str | None = None, *, files: Path | None = None) -> str:
     """
     Return the commands, for root, that install the daemon under systemd.
 
     `account` names one of several, each with a configuration, a token and a file of its own;
-    `config` is the configuration to begin with, instead of the example; `files` is where the folder
-    `systemd` is. Raises `ConfigError` where the name of the account would be none for a unit.
+    `files` is where the example of the former and the folder `systemd` are. Raises `ConfigError`
+    where the name of the account would be none for a unit.
     """
     if account is not None and (
         not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", account) or account == "config"
@@ -57,7 +55,6 @@ def commands(
         prefix=PREFIX,
         package="semysync" if files == INSTALLED else files,
         files=files,
-        config=config or files / "config.example.toml",
         name=account or "config",
         token=f"{account}.token" if account else "token",
         service=f"semysync{at}{account or ''}.service",
