@@ -184,12 +184,20 @@ def must_exist(path: Path) -> None:
 
 def create(path: Path) -> None:
     """Make an empty file as open as its folder, and the folder, where there is none yet."""
-    try:
+    with making(path):
         make_folder(path.parent)
-        os.close(new_file(path))
-    except FileExistsError:
-        if not path.is_file():
-            raise MirrorUnusable(f"{path} is no file: set `path` in [database]") from None
+        try:
+            os.close(new_file(path))
+        except FileExistsError:
+            if not path.is_file():
+                raise MirrorUnusable(f"{path} is no file: set `path` in [database]") from None
+
+
+@contextmanager
+def making(path: Path) -> Iterator[None]:
+    """Turn what the system says where no mirror can be made into a sentence with what to do."""
+    try:
+        yield
     except OSError as exc:
         raise not_opened(exc)(
             f"cannot make the mirror {path}: {exc.strerror}; "

@@ -262,6 +262,17 @@ def test_no_machine_sends_again_from_what_is_no_mirror_of_this_version(tmp_path,
     assert not Path(f"{path}-claims").exists()
 
 
+def test_a_takeover_where_no_mirror_can_be_made_says_so(program):
+    (program.home / "closed").mkdir(mode=0o500)
+
+    ended = program.run(
+        "takeover", "--from", "file:///replicas/another", "--database", "closed/below/semysync.db"
+    )
+
+    assert ended.returncode == 78
+    assert ended.stderr.startswith("semysync: cannot make the mirror closed/below/semysync.db: ")
+
+
 def test_a_drill_that_the_mirror_cannot_note_is_told_all_the_same(program):
     Store.migrate(program.mirror).close()
     with closing(sqlite3.connect(program.mirror, isolation_level=None)) as other:

@@ -21,7 +21,15 @@ from semysync.mirror.access import make_folder, mode_in, real, sync_folder
 from semysync.mirror.copies import backup
 from semysync.mirror.copies.replica import OF_LITESTREAM, Replica, restorable, was_replicated
 from semysync.mirror.copies.scratch import own_folder, small_folder
-from semysync.mirror.file import connect, explained, must_exist, open_reader, open_writer, writing
+from semysync.mirror.file import (
+    connect,
+    explained,
+    making,
+    must_exist,
+    open_reader,
+    open_writer,
+    writing,
+)
 from semysync.mirror.lock import Lock, Right
 from semysync.mirror.outbox.claims import Claims, this_host
 from semysync.mirror.outbox.evidence import Evidence
@@ -115,11 +123,13 @@ def take_over(
 
     Nothing is at the mirror's place before all of it is there, and can be read. What was broken off
     may be done again. Raises `MirrorUnusable` where there is a mirror already, or where another
-    machine has taken over, and `ReplicaUnseen` where the replica cannot be read.
+    machine has taken over, or no mirror can be made, and `ReplicaUnseen` where the replica cannot
+    be read.
     """
     place = real(mirror)
-    make_folder(place.parent)
-    with Lock(place, Right.SENDER):
+    with making(mirror):
+        make_folder(place.parent)
+    with making(mirror), Lock(place, Right.SENDER):
         _must_be_free(place)
         held = restorable(replica.files())
         if held is None:
