@@ -14,7 +14,7 @@ import click
 
 from semysync.cli.options import examples, json_option
 from semysync.cli.printing import complain, one_line, print_json, print_table
-from semysync.config import Config, load, usual_place
+from semysync.config import Config, checked_token, load, usual_place
 from semysync.contact import is_region
 from semysync.errors import ConfigError, Refused, Throttled
 from semysync.mirror.access import make_folder, sync_folder
@@ -235,8 +235,8 @@ def asked(settings: Config) -> tuple[str, Found]:
     click.echo(f"The token: {WHERE}.", err=True)
     for attempt in range(1, TRIES + 1):
         typed: str = click.prompt("Token (it is not shown)", hide_input=True, err=True)
-        token = "".join(typed.split())
         try:
+            token = checked_token("".join(typed.split()), "what you typed")
             return token, look(settings, token)
         except Throttled:
             raise
@@ -251,17 +251,14 @@ def asked(settings: Config) -> tuple[str, Found]:
 
 def given(settings: Config, token_file: Path | None) -> tuple[str, Found]:
     """Read the token from a file or from standard input, and check it."""
-    if token_file is None or str(token_file) == "-":
-        text, name = sys.stdin.read(), "standard input"
-    else:
-        try:
-            text, name = token_file.read_text(encoding="utf-8"), str(token_file)
-        except (OSError, UnicodeDecodeError) as exc:
-            why = getattr(exc, "strerror", None) or "it is no text"
-            raise ConfigError(f"cannot read the token from {token_file}: {why}") from None
-    if len(text.split()) != 1 or not text.isascii():
-        raise ConfigError(f"{name} holds no token: expected one word, as {WHERE}")
-    token = text.strip()
+    file = None if str(token_file) == "-" else token_file
+    name = str(file or "standard input")
+    try:
+        raw = file.read_bytes() if file else sys.stdin.buffer.read()
+        token = checked_token(raw.decode(), name)
+    except (OSError, UnicodeDecodeError) as exc:
+        why = getattr(exc, "strerror", None) or "it is no text"
+        raise ConfigError(f"cannot read the token from {name}: {why}") from None
     return token, look(settings, token)
 
 
@@ -271,8 +268,6 @@ def look(settings: Config, token: str) -> Found:
     from semysync.model import Device
     from semysync.service.connecting import client_for
 
-    if not token.isascii():
-        raise ConfigError("a token has letters and digits only")
     log.silence()
     with client_for(settings, token) as client:
         account = client.user()
@@ -298,7 +293,7 @@ def show(found: Found) -> None:
                 one_line(device.label or device.name or ""),
                 device.channel,
                 "" if device.battery is None else f"{device.battery} %",
-                {0: "no", 1: "yes"}.get(device.use_for_sending or 0),
+                {0: "no", 1: "yes", None: ""}.get(device.use_for_sending),
                 f"{device.last_active_at:%Y-%m-%d %H:%M}" if device.last_active_at else "",
             )
             for device in found.devices

@@ -19,6 +19,7 @@ from semysync.config.sections import (
     Purge,
     Replica,
     Send,
+    checked_token,
     usual_place,
 )
 
@@ -34,6 +35,7 @@ __all__ = [
     "Purge",
     "Replica",
     "Send",
+    "checked_token",
     "find",
     "load",
     "usual_place",

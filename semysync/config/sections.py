@@ -160,14 +160,14 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         Raises `ConfigError` where there is none, or it can't be read.
         """
         if self.api.token:
-            return _checked_token(self.api.token, "`token` in [api]")
+            return checked_token(self.api.token, "`token` in [api]")
         if path := self.token_path():
             # Who takes `token_file` for `token` has put the token itself here.
             named = str(self.api.token_file)
             shown = named if "/" in named else "***"
             return _token_in(path, f"{shown}, `token_file` in [api]")
         if token := environ.get("SEMYSYNC_TOKEN"):
-            return _checked_token(token, "$SEMYSYNC_TOKEN")
+            return checked_token(token, "$SEMYSYNC_TOKEN")
         credential = Path(environ.get("CREDENTIALS_DIRECTORY", "/"), "token")
         if "CREDENTIALS_DIRECTORY" in environ and os.path.exists(credential):  # noqa: PTH110  never raises
             return _token_in(credential, f"the credential {credential}")
@@ -254,11 +254,11 @@ def _token_in(path: Path, shown: str) -> str:
         raise ConfigError(f"cannot read the token from {shown}: {exc.strerror}") from None
     except UnicodeDecodeError:
         token = ""
-    return _checked_token(token, shown)
+    return checked_token(token, shown)
 
 
-def _checked_token(text: str, where: str) -> str:
-    """Return the token without the blanks around it. Raises `ConfigError` where it can be none."""
+def checked_token(text: str, where: str) -> str:
+    """Return the token without the blanks around it. Raises `ConfigError` where that is none."""
     token = text.strip()
     if not token or not token.isascii() or len(token.split()) > 1:
         raise ConfigError(

@@ -127,7 +127,7 @@ def test_a_token_is_asked_for_until_the_service_takes_one_but_not_for_ever(progr
         shown = process.typist.rest()
 
         assert process.wait() == 69
-    assert "a token has letters and digits only" in shown
+    assert "what you typed holds no token: expected one word" in shown
     assert shown.count("try again") == 1
     assert not program.config.exists()
     assert len(sandbox.requests) == 2

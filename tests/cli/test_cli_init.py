@@ -181,6 +181,20 @@ def test_where_something_is_wrong_nothing_is_written(  # noqa: PLR0917
     assert left(program) == {}
 
 
+def test_what_is_no_text_is_no_token(program):
+    ended = run(
+        program._command(("init",), None),
+        env=program.env,
+        cwd=program.home,
+        given="\xff\xfe",
+        encoding="latin-1",
+    )
+
+    assert ended.returncode == 78
+    assert ended.stderr == "semysync: cannot read the token from standard input: it is no text\n"
+    assert left(program) == {}
+
+
 def test_when_the_plan_ends_and_that_there_is_no_phone_yet_is_shown(program, sandbox):
     for number in list(sandbox.account.devices):
         sandbox.account.remove_device(number)
