@@ -129,7 +129,9 @@ def _before_its_turn(row: Row, blocked: str | None) -> str | None:
         return f"again at {time_in(row['next_attempt_at'])}: {row['error']}"
     if (row["send_at"] or "") > now:
         return f"not before {time_in(row['send_at'])[:16]}"
-    return blocked and f"nothing can be sent: {blocked}"
+    if blocked:
+        return f"nothing can be sent: {blocked}"
+    return row["quiet_until"] and f"quiet hours, not before {time_in(row['quiet_until'])[:16]}"
 
 
 def when(row: Row) -> str:

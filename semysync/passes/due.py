@@ -6,7 +6,7 @@ that cannot jump.
 """
 
 from collections.abc import Sequence
-from datetime import datetime, time, timedelta
+from datetime import UTC, datetime, time, timedelta
 from typing import NamedTuple
 
 from semysync.mirror.outbox.queue import LONGEST_PAUSE
@@ -43,6 +43,14 @@ class QuietHours(NamedTuple):
         if self.begin <= self.end:
             return self.begin <= clock < self.end
         return clock >= self.begin or clock < self.end
+
+    def until(self, now: datetime) -> datetime | None:
+        """Return when it is no longer quiet, in UTC; None where it is not quiet now."""
+        if not self.hold(now):
+            return None
+        local = now.astimezone(zone_named(self.zone))
+        day = local.date() + timedelta(days=local.time() >= self.end)
+        return datetime.combine(day, self.end, local.tzinfo).astimezone(UTC)
 
 
 def pause_s(attempts: int) -> float:

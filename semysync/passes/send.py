@@ -28,7 +28,7 @@ from semysync.passes.due import SLOW, QuietHours, Refusals, Rests, ids_in, sende
 from semysync.passes.request import ENDED, Came, Requests
 from semysync.passes.search import Search
 from semysync.service.client import Client
-from semysync.times import AGREE
+from semysync.times import AGREE, utc_text
 
 log = structlog.get_logger("semysync")
 
@@ -38,6 +38,7 @@ SOON_KNOWN_S = 60  #: so long the newest messages may stay unknown before that i
 SWEEP_S = 10  #: how often what only time changes is seen to
 
 BLOCKED = "sending_blocked"  #: the key in `settings` of what stands against sending anything
+QUIET = "quiet_until"  #: the key of when quiet hours end, while they last
 
 
 def recover(outbox: Outbox, claims: Claims, now: datetime) -> bool:
@@ -218,6 +219,8 @@ class Sender:
         """Send what goes out in one request; tell whether there may be more."""
         stopped = self._what_stops()
         self._say_blocked(stopped or self._refusals.why or self._what_is_not_known())
+        quiet_until = self._quiet.until(self._now()) if self._quiet else None
+        self._outbox.set_setting(QUIET, utc_text(quiet_until) if quiet_until else None)
         if stopped or self.wants_first_look() or not self._refusals.may_try(self._clock()):
             return False
         known, complete = self._outbox.state_of_box()

@@ -76,7 +76,11 @@ def _why(row: Row, blocked: str | None, now: str) -> Reason:
             return Reason(f"{error or 'it was refused'}; again at", row["next_attempt_at"])
         if (row["send_at"] or "") > now:
             return Reason("goes out at", row["send_at"])
-        return Reason(f"nothing can be sent: {blocked}" if blocked else error or "")
+        if blocked:
+            return Reason(f"nothing can be sent: {blocked}")
+        if row["quiet_until"]:
+            return Reason("quiet hours; goes out at", row["quiet_until"])
+        return Reason(error or "")
     if status == "held":
         return Reason(error or "waits for you to release it")
     if status == "accepted" and not row["is_seen"]:

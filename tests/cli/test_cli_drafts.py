@@ -156,6 +156,24 @@ def test_a_queued_draft_says_why_it_does_not_go_yet(here):
     assert notes()[plain] == "nothing can be sent: the plan is over"
 
 
+def test_in_quiet_hours_a_draft_without_a_priority_says_when_it_goes(here):
+    change(here, "insert into settings values ('quiet_until', '2099-11-24T05:00:00.000000Z')")
+    draft(here)
+    draft(here, priority=1)
+
+    def notes():
+        rows = json.loads(here.run("outbox", "--json", TZ="Asia/Tokyo").stdout)
+        assert not any("quiet_until" in row for row in rows)
+        return {row["priority"]: row["note"] for row in rows}
+
+    assert notes() == {
+        1: "waits for its turn",
+        0: "quiet hours, not before 2099-11-24 14:00",
+    }
+    change(here, "update settings set value = '2026-01-01T05:00:00.000000Z'")  # they have ended
+    assert notes()[0] == "waits for its turn"
+
+
 @pytest.mark.parametrize(
     ("column", "value", "reason"),
     [

@@ -173,6 +173,22 @@ def test_by_an_unknown_clock_a_message_is_stuck_only_when_it_surely_is(
     assert rows("select id from stuck") == since
 
 
+@pytest.mark.parametrize(
+    ("quiet_until", "stuck"),
+    [(None, [1, 2]), ("2026-01-01T08:00:00.000000Z", [1, 2]), ("2099-01-01T08:00:00.000000Z", [2])],
+)
+def test_a_draft_that_waits_for_the_end_of_quiet_hours_is_not_stuck(
+    store, rows, quiet_until, stuck
+):
+    for priority in (0, 1):
+        rows("insert into outbox (phone, text, priority) values ('+79201234567', 'x', ?)", priority)
+    rows("drop trigger outbox_edit")  # else no draft can be old here
+    rows("update outbox set created_at = '2026-01-01T03:00:00.000000Z'")
+    store.set_setting("quiet_until", quiet_until)
+
+    assert rows("select id from stuck order by id") == [(number,) for number in stuck]
+
+
 def test_a_message_that_the_account_lost_says_so(store, rows, sent):
     now = datetime.now(UTC)
     store.save(Box.SENT, [sent(1, created_at=datetime(2026, 1, 1))], now=now)

@@ -3,10 +3,13 @@
 import random
 import sqlite3
 from contextlib import closing
+from datetime import datetime
 
 import msgspec
 import pytest
 from rig import CHAT, DAY_S, DESK, GONE_OUT, LOST, PHONE, SHOP, after, number
+
+from semysync.passes.due import QuietHours
 
 # What goes out, and in which order
 
@@ -111,10 +114,30 @@ def test_quiet_hours_hold_all_but_what_has_a_priority(make):
     rig.draft("now", number(1), priority=1)
 
     rig.run(3500)
-    by_noon = rig.made()
+    by_noon, until = rig.made(), rig.setting("quiet_until")
     rig.run(120)
 
     assert (by_noon, rig.made()) == (["now"], ["now", "later"])
+    assert (until, rig.setting("quiet_until")) == ("2026-11-23T13:00:00.000000Z", None)
+
+
+@pytest.mark.parametrize(
+    ("hours", "clock", "until"),
+    [
+        ("22:00-08:00 UTC", "21:59", None),
+        ("22:00-08:00 UTC", "22:00", "2026-11-24T08:00"),
+        ("22:00-08:00 UTC", "07:59", "2026-11-23T08:00"),
+        ("22:00-08:00 Europe/Moscow", "23:30", "2026-11-24T05:00"),
+        ("13:00-14:00 Asia/Tokyo", "04:30", "2026-11-23T05:00"),
+        ("13:00-13:00 UTC", "13:00", None),
+    ],
+)
+def test_quiet_hours_end_at_the_next_such_time(hours, clock, until):
+    now = datetime.fromisoformat(f"2026-11-23T{clock}Z")
+
+    found = QuietHours.read(hours).until(now)
+
+    assert (found and f"{found:%Y-%m-%dT%H:%M}") == until
 
 
 def test_no_more_than_so_many_a_minute(make):

@@ -22,10 +22,11 @@ TAKEN = [
 def page(tmp_path):
     """Bring a draft to where it is, by the table's own rules; return its steps and its reason."""
 
-    def make(*moves, message=None, blocked=None):
+    def make(*moves, message=None, blocked=None, quiet_until=None):
         path = tmp_path / "semysync.db"
         mirror_at(path, *([message] if message else []))
         ask(path, "insert into outbox (phone, text) values (?, 'Hello')", ANNA)
+        ask(path, "insert into settings values ('quiet_until', ?)", quiet_until)
         for move in moves:
             ask(path, f"update outbox set {move} where id = 1")
         conn = open_reader(path)
@@ -107,3 +108,14 @@ def test_what_stands_against_sending_is_said_of_a_draft_that_is_due(page):
     assert (
         page(blocked="the token is refused")[1].text == "nothing can be sent: the token is refused"
     )
+
+
+@pytest.mark.parametrize(
+    ("moves", "said"),
+    [
+        ([], ("quiet hours; goes out at", "2099-01-01T05:00:00.000000Z")),
+        (["priority = 1"], ("", None)),
+    ],
+)
+def test_in_quiet_hours_a_draft_without_a_priority_says_when_it_goes(page, moves, said):
+    assert page(*moves, quiet_until="2099-01-01T05:00:00.000000Z")[1] == said

@@ -28,7 +28,7 @@ WHY = {
     "failed": "the phone or the network could not send it",
 }
 
-OURS = ("is_seen", "stuck_because")  #: what is shown of a draft beside its columns
+OURS = ("is_seen", "quiet_until", "stuck_because")  #: what is shown of a draft beside its columns
 
 AT_ONCE = 500  #: drafts released in one transaction
 NEWEST = 1_000  #: the last finished drafts are looked for among so many
@@ -71,6 +71,10 @@ HELD = "select count(*), max(id) from outbox where status = 'held'"
 
 _SHOWN = f"""
 select outbox.*, sent.id is not null as is_seen,
+       case when outbox.status = 'queued' and outbox.priority = 0
+            then (select value from settings
+                   where key = 'quiet_until' and value > strftime('%Y-%m-%dT%H:%M:%S', 'now'))
+            end as quiet_until,
        case when sent.id is null or outbox.status not in ('accepted', 'on_phone') then null
 {PHONE_IS_AWAY.rstrip()} end as stuck_because
   from outbox left join sent on sent.id = outbox.sent_id

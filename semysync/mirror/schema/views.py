@@ -86,6 +86,10 @@ select 'draft', id, contact, status, since, cast(null as integer), cast(null as 
                            else updated_at end as since
           from outbox
          where status in ('queued', 'sending', 'unknown', 'accepted', 'cancelling')
+           and not (status = 'queued' and priority = 0
+                    and exists (select 1 from settings
+                                 where key = 'quiet_until'
+                                   and value > strftime('%Y-%m-%dT%H:%M:%S', 'now')))
            and not exists (select 1 from sent where sent.id = outbox.sent_id
                                                 and outbox.status = 'accepted'))
  where since < strftime('%Y-%m-%dT%H:%M:%S', 'now', '-1 hour')
