@@ -39,11 +39,12 @@ def not_opened(exc: OSError) -> type[SemysyncError]:
 
 def _on_the_way(mirror: Path) -> str | None:
     for folder in reversed(mirror.parents):
-        owner = _user(folder.stat().st_uid)
+        number = folder.stat().st_uid
+        owner = _user(number)
         if os.access(folder, os.X_OK):
             continue
-        if folder == mirror.parent:
-            return f"you may not enter {folder}, which belongs to {owner}: {_remedy(mirror)}"
+        if folder == mirror.parent or number == os.geteuid():
+            return f"you may not enter {folder}, which belongs to {owner}: {_remedy(folder)}"
         return (
             f"you may not enter {folder}, which belongs to {owner}: run this as {owner}, or keep "
             "the mirror in a folder that both of you can reach"

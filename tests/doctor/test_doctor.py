@@ -238,7 +238,7 @@ def test_a_folder_that_we_may_not_enter_is_explained(synced, above):
 
     assert code == 1
     assert found["access"]["says"].startswith(f"you may not enter {folder}, which belongs to ")
-    assert found["access"]["fix"]
+    assert found["access"]["fix"] == f"its mode is 0000, so run `chmod u+rwX {folder}`"
 
 
 def test_a_wrong_zone_is_found(synced, sandbox):
