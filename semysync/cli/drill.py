@@ -2,6 +2,7 @@
 
 import sys
 import time
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -40,14 +41,15 @@ def drill(config: Path | None, database: Path | None, as_json: bool, folder: Pat
     from semysync.mirror.access import real
     from semysync.mirror.copies import drill as drills
     from semysync.mirror.copies.replica import litestream_of, place_of
-    from semysync.mirror.file import must_exist
+    from semysync.mirror.file import explained, open_reader
     from semysync.times import utc_text
 
     settings, path = configured(config, database)
     replica = place_of(settings.replica)
     if replica is None:
         raise ConfigError("there is no replica to try: set `url` in [replica]")
-    must_exist(path)
+    with explained(path, reading=True), closing(open_reader(path)):
+        pass  # what is no mirror is told at once: it could not note what came of a drill
     where = folder or real(path).parent
     try:
         with ending_tidily(), progress() as watch:

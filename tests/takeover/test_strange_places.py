@@ -287,12 +287,16 @@ def test_a_drill_that_the_mirror_cannot_note_is_told_all_the_same(program):
 
 def test_a_drill_where_there_is_no_mirror_or_no_way_to_the_folder_is_told(program):
     without = program.run("drill")
+    program.mirror.parent.mkdir(parents=True)
+    program.mirror.touch()
+    empty = program.run("drill")
     Store.migrate(program.mirror).close()
     (program.home / "closed").mkdir(mode=0o000)
     closed = program.run("drill", "--to", "closed/below")
 
-    assert (without.returncode, closed.returncode) == (78, 75)
+    assert (without.returncode, empty.returncode, closed.returncode) == (78, 78, 75)
     assert without.stderr.startswith(f"semysync: there is no mirror at {program.mirror} yet: ")
+    assert empty.stderr.startswith(f"semysync: {program.mirror} is still empty: ")
     assert closed.stderr == "semysync: there is no folder closed/below: choose another by --to\n"
 
 

@@ -19,7 +19,7 @@ from semysync.mirror.access import real
 from semysync.mirror.copies import backup
 from semysync.mirror.copies.replica import Held, Litestream, Replica, restorable
 from semysync.mirror.copies.scratch import own_folder
-from semysync.mirror.file import connect, explained, open_reader, writing
+from semysync.mirror.file import explained, open_reader, open_writer, writing
 from semysync.mirror.tables import settings
 from semysync.times import from_utc_text, utc_text
 
@@ -135,7 +135,7 @@ def _agrees(row: Row, before: Row, after: Row | None, *, whole: bool) -> bool:
 
 def note(mirror: Path, at: datetime, error: str | None) -> None:
     """Let `health` tell what came of it."""
-    with explained(mirror), closing(connect(mirror)) as conn, writing(conn):
+    with explained(mirror), closing(open_writer(mirror)) as conn, writing(conn):
         settings.put(conn, DRILLED_AT, utc_text(at))
         settings.put(conn, DRILL_ERROR, error)
 
