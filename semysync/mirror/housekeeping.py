@@ -39,8 +39,8 @@ def forget_events(
     """
     Forget the events that were `kept` for so long, a slice at a time; return how many.
 
-    Only by a clock that is right: a wrong one would cost the whole log. It goes from the oldest on, so that no gap is made, and never past what one of `followed_by` has
-    yet to see.
+    The caller sees to it that `now` is right: a wrong clock would cost the whole log. It goes from
+    the oldest on, so that no gap is made, and never past what one of `followed_by` has yet to see.
     """
     bounds = {"before": utc_text(now - kept), "tomorrow": utc_text(now + timedelta(days=1))}
     first = conn.execute(FIRST_TO_STAY, bounds).fetchone()[0]
